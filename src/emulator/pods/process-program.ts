@@ -1,0 +1,129 @@
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { accessSync, constants as fsConstants, statSync } from 'node:fs';
+import { constants as osConstants } from 'node:os';
+import { delimiter, isAbsolute, join, resolve } from 'node:path';
+import { systemCode } from '../../base/errors.js';
+import type { TerminalSize } from '../../kubernetes/remote-command.js';
+import type { OutputStream, WorkloadInput } from './workload.js';
+
+/** How to run a program in a container's folder. */
+export interface ProgramSpec {
+  readonly command: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly stdin: boolean;
+  /** The end of the program is the end of everything it started, as with the first process of a container. */
+  readonly endsGroup: boolean;
+}
+
+export interface ProgramEvents {
+  onOutput(stream: OutputStream, data: Buffer): void;
+  /** After the last output. */
+  onExit(exitCode: number): void;
+}
+
+/** A program as a real local process, in a session and process group of its own. */
+export interface RunningProgram {
+  readonly stdin: WorkloadInput | undefined;
+  pause(): void;
+  resume(): void;
+  resize(size: TerminalSize): void;
+  kill(signal: 'SIGTERM' | 'SIGKILL'): void;
+}
+
+/** What a container runtime says when a program cannot be started; undefined when it can. */
+export function whyNotRunnable(spec: ProgramSpec): string | undefined {
+  const name = spec.command[0] ?? '';
+  if (name === '') return 'exec: "": executable file not found in $PATH';
+  if (name.includes('/')) {
+    const reason = whyNotExecutable(isAbsolute(name) ? name : resolve(spec.cwd, name));
+    return reason === undefined ? undefined : `exec: "${name}": ${reason(name)}`;
+  }
+  for (const folder of (spec.env.PATH ?? '').split(delimiter)) {
+    if (folder !== '' && whyNotExecutable(join(folder, name)) === undefined) return undefined;
+  }
+  return `exec: "${name}": executable file not found in $PATH`;
+}
+
+function whyNotExecutable(file: string): ((name: string) => string) | undefined {
+  try {
+    if (statSync(file).isDirectory()) return () => 'is a directory';
+    accessSync(file, fsConstants.X_OK);
+    return undefined;
+  } catch (error) {
+    if (systemCode(error) === 'EACCES') return () => 'permission denied';
+    return (name) => `stat ${name}: no such file or directory`;
+  }
+}
+
+/** Runs `spec` with pipes. The program exists (`whyNotRunnable`); a failure all the same ends it with 126. */
+export function startPipedProgram(spec: ProgramSpec, events: ProgramEvents): RunningProgram {
+  const [file = '', ...args] = spec.command;
+  const child = spawn(file, args, {
+    cwd: spec.cwd,
+    env: spec.env,
+    stdio: [spec.stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+    // A group of its own: its children end with it.
+    detached: true,
+  });
+  let ended = false;
+  const exit = (exitCode: number): void => {
+    if (ended) return;
+    ended = true;
+    events.onExit(exitCode);
+  };
+  child.on('error', () => exit(126));
+  if (spec.endsGroup) child.on('exit', () => killGroup(child, 'SIGKILL'));
+  // `close`, not `exit`: the last output comes first.
+  child.on('close', (code, signal) => exit(code ?? exitCodeOfSignal(signal)));
+  child.stdout?.on('data', (data: Buffer) => events.onOutput('stdout', data));
+  child.stderr?.on('data', (data: Buffer) => events.onOutput('stderr', data));
+  // A program that closes its pipes early is no trouble of ours.
+  for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.on('error', () => {});
+  return {
+    stdin: child.stdin === null ? undefined : pipeInput(child.stdin),
+    pause() {
+      child.stdout?.pause();
+      child.stderr?.pause();
+    },
+    resume() {
+      child.stdout?.resume();
+      child.stderr?.resume();
+    },
+    resize() {},
+    kill: (signal) => killGroup(child, signal),
+  };
+}
+
+function pipeInput(stdin: NonNullable<ChildProcess['stdin']>): WorkloadInput {
+  return {
+    // After the reader is gone there is nothing to wait for: bytes are dropped as a closed pipe drops them.
+    write: (data) => !stdin.writable || stdin.write(data),
+    onDrain: (listener) => {
+      stdin.on('drain', listener);
+      stdin.on('close', listener);
+      return () => {
+        stdin.off('drain', listener);
+        stdin.off('close', listener);
+      };
+    },
+    end: () => void stdin.end(),
+  };
+}
+
+function killGroup(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
+  if (child.pid === undefined) return;
+  try {
+    // The group outlives its leader: children that were left behind end too.
+    if (process.platform === 'win32') child.kill(signal);
+    else process.kill(-child.pid, signal);
+  } catch (error) {
+    if (systemCode(error) !== 'ESRCH') child.kill(signal);
+  }
+}
+
+export function exitCodeOfSignal(signal: NodeJS.Signals | null): number {
+  // A shell's rule, which container runtimes follow.
+  return signal === null ? 1 : 128 + (osConstants.signals[signal] ?? 0);
+}
