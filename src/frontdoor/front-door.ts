@@ -1,0 +1,270 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { CertificatePair } from '../base/certificates.js';
+import { CodedError, describeError } from '../base/errors.js';
+import { headerTokens } from '../base/flat-headers.js';
+import type { Logger } from '../base/log.js';
+import { shortId } from '../base/short-id.js';
+import { closestNames } from '../fleet/names.js';
+import { parseApiRequest } from '../kubernetes/api-request.js';
+import { statusOfError } from '../kubernetes/status.js';
+import { answerRequest, answerUpgrade, ownAnswer } from '../relays/failure-answer.js';
+import { relayPortForward } from '../relays/relay-port-forward.js';
+import { relayRemoteCommand } from '../relays/relay-remote-command.js';
+import { relayRequest } from '../relays/relay-request.js';
+import { relayUpgrade, type UpgradeCall } from '../relays/relay-upgrade.js';
+import type { RelayTools, ServedMembership } from '../relays/served-membership.js';
+import { type Listener, type ListenerHandlers, listen } from './listener.js';
+import { assertLocalCaller, assertLocalCredential } from './local-access.js';
+import { isOpenPath, type OwnApiSource, serveOwnApi } from './own-api.js';
+import { assertSafeTarget } from './request-target.js';
+import { hubRoute } from './routes.js';
+
+/** Local bearer tokens. */
+export interface LocalTokens {
+  readonly hub: string;
+  ofMembership(name: string): string;
+}
+
+interface Endpoint {
+  served: ServedMembership;
+  listener: Listener | undefined;
+}
+
+/** The local side of the daemon: the hub and one endpoint per membership. */
+export class FrontDoor {
+  readonly #o: FrontDoorOptions;
+  readonly #endpoints = new Map<string, Endpoint>();
+  readonly #streams = new Set<Promise<void>>();
+  readonly #stopping = new AbortController();
+  #hub: Listener | undefined;
+
+  constructor(options: FrontDoorOptions) {
+    this.#o = options;
+  }
+
+  /** Rejects with a CodedError when the hub's port cannot be had. Answers the port. */
+  async openHub(port: number): Promise<number> {
+    this.#hub = await this.#listen(port, {
+      request: (request, response, expectsContinue) => this.#hubRequest(request, response, expectsContinue),
+      upgrade: (request, socket, head) => this.#hubUpgrade(request, socket, head),
+    });
+    return this.#hub.port;
+  }
+
+  /** Serves a membership on a port of its own and on the hub. Rejects as `listen` does; the hub serves it all the same. */
+  async open(served: ServedMembership, port: number): Promise<number> {
+    const endpoint: Endpoint = { served, listener: undefined };
+    this.#endpoints.set(served.membership.name, endpoint);
+    endpoint.listener = await this.#listen(port, {
+      request: (request, response, expectsContinue) =>
+        this.#membershipRequest(endpoint, request.url ?? '', { request, response, expectsContinue }),
+      upgrade: (request, socket, head) =>
+        this.#membershipUpgrade(endpoint, request.url ?? '', { request, socket, head }),
+    });
+    return endpoint.listener.port;
+  }
+
+  /** Calls that begin from now on use the new endpoint and identity; those under way are left alone. */
+  update(served: ServedMembership): void {
+    const endpoint = this.#endpoints.get(served.membership.name);
+    if (endpoint !== undefined) endpoint.served = served;
+  }
+
+  /** A membership that left the fleet: no new calls; what is under way ends by itself or with the gateway's answer. */
+  close(name: string): void {
+    const endpoint = this.#endpoints.get(name);
+    this.#endpoints.delete(name);
+    endpoint?.listener?.close().catch((error: unknown) => {
+      this.#o.log.warn({ membership: name }, `closing the endpoint: ${describeError(error)}`);
+    });
+  }
+
+  portOf(name: string): number | undefined {
+    return this.#endpoints.get(name)?.listener?.port;
+  }
+
+  /** Takes nothing new and waits for what is under way, until `signal` aborts; then ends it. */
+  async drain(signal: AbortSignal): Promise<void> {
+    const listeners = [this.#hub, ...[...this.#endpoints.values()].map((endpoint) => endpoint.listener)].filter(
+      (listener) => listener !== undefined,
+    );
+    const closed = Promise.all([...listeners.map((listener) => listener.close()), ...this.#streams]);
+    const gaveUp = new Promise<'gave up'>((resolve) => {
+      if (signal.aborted) resolve('gave up');
+      signal.addEventListener('abort', () => resolve('gave up'), { once: true });
+    });
+    if ((await Promise.race([closed, gaveUp])) === 'gave up') {
+      this.#stopping.abort(new Error('the daemon is stopping'));
+      await Promise.race([Promise.all(this.#streams), this.#afterGrace()]);
+      for (const listener of listeners) listener.destroy();
+    }
+  }
+
+  destroy(): void {
+    this.#stopping.abort(new Error('the daemon is stopping'));
+    this.#hub?.destroy();
+    for (const { listener } of this.#endpoints.values()) listener?.destroy();
+  }
+
+  /** Time for the streams' last words (a Status, a close frame) to leave. */
+  #afterGrace(): Promise<void> {
+    return new Promise((resolve) => this.#o.tools.clock.after(1000, resolve));
+  }
+
+  #listen(port: number, handlers: ListenerHandlers): Promise<Listener> {
+    return listen({ address: this.#o.address, port, certificate: this.#o.certificate, handlers });
+  }
+
+  #hubRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    const id = shortId();
+    try {
+      assertLocalCaller(request.rawHeaders);
+      const route = hubRoute(request.url ?? '');
+      if (route.kind === 'membership') {
+        const endpoint = this.#find(route);
+        this.#membershipRequest(endpoint, route.target, { request, response, expectsContinue });
+        return;
+      }
+      if (!isOpenPath(route.path)) assertLocalCredential(request.rawHeaders, this.#allTokens());
+      serveOwnApi(this.#o.own, { path: route.path, request, response }).catch((error: unknown) => {
+        answerRequest(response, ownAnswer(statusOfError(error), { kind: 'other' }), id);
+      });
+    } catch (error) {
+      this.#refuse(error, id);
+      answerRequest(response, ownAnswer(statusOfError(error), { kind: 'other' }), id);
+    }
+  }
+
+  #hubUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const id = shortId();
+    try {
+      assertLocalCaller(request.rawHeaders);
+      const route = hubRoute(request.url ?? '');
+      if (route.kind === 'own') {
+        throw new CodedError({
+          code: 'upgrade-unsupported',
+          message: 'connect-gateway-proxy: its own API has nothing to upgrade to',
+          answer: { status: 400, reason: 'BadRequest' },
+        });
+      }
+      this.#membershipUpgrade(this.#find(route), route.target, { request, socket, head });
+    } catch (error) {
+      this.#refuse(error, id);
+      answerUpgrade(socket, ownAnswer(statusOfError(error), { kind: 'other' }), id);
+    }
+  }
+
+  #membershipRequest(
+    endpoint: Endpoint,
+    target: string,
+    call: { request: IncomingMessage; response: ServerResponse; expectsContinue: boolean },
+  ): void {
+    const { request, response, expectsContinue } = call;
+    const id = shortId();
+    const { served } = endpoint;
+    try {
+      this.#assertAllowed(request, served, target);
+      relayRequest(this.#o.tools, {
+        id,
+        served,
+        target,
+        log: this.#callLog(id, served),
+        request,
+        response,
+        ...(expectsContinue ? { beforeBody: () => response.writeContinue() } : {}),
+      }).catch((error: unknown) => {
+        this.#o.log.error({ id }, `request relay: ${describeError(error)}`);
+        response.destroy();
+      });
+    } catch (error) {
+      this.#refuse(error, id);
+      answerRequest(response, ownAnswer(statusOfError(error), parseApiRequest(target)), id);
+    }
+  }
+
+  #membershipUpgrade(
+    endpoint: Endpoint,
+    target: string,
+    call: { request: IncomingMessage; socket: Duplex; head: Buffer },
+  ): void {
+    const id = shortId();
+    const { served } = endpoint;
+    try {
+      this.#assertAllowed(call.request, served, target);
+      const upgradeCall: UpgradeCall = {
+        ...call,
+        id,
+        served,
+        target,
+        log: this.#callLog(id, served),
+        signal: this.#stopping.signal,
+      };
+      const stream = chooseRelay(upgradeCall)(this.#o.tools, upgradeCall).catch((error: unknown) => {
+        this.#o.log.error({ id }, `upgrade relay: ${describeError(error)}`);
+        call.socket.destroy();
+      });
+      this.#streams.add(stream);
+      void stream.finally(() => this.#streams.delete(stream));
+    } catch (error) {
+      this.#refuse(error, id);
+      answerUpgrade(call.socket, ownAnswer(statusOfError(error), { kind: 'other' }), id);
+    }
+  }
+
+  #assertAllowed(request: IncomingMessage, served: ServedMembership, target: string): void {
+    assertLocalCaller(request.rawHeaders);
+    assertLocalCredential(request.rawHeaders, [this.#o.tokens.ofMembership(served.membership.name)]);
+    assertSafeTarget(target);
+  }
+
+  #find(route: { project: string; location: string; id: string }): Endpoint {
+    const endpoints = [...this.#endpoints.values()];
+    const found = endpoints.find(({ served: { membership } }) => {
+      const project = membership.project === route.project || membership.projectId === route.project;
+      return project && membership.location === route.location && membership.id === route.id;
+    });
+    if (found !== undefined) return found;
+    const names = endpoints.map(({ served }) => served.membership.name);
+    const wanted = `projects/${route.project}/locations/${route.location}/memberships/${route.id}`;
+    const close = closestNames(wanted, names);
+    const hint = close.length === 0 ? 'none is served' : `did you mean ${close.join(' or ')}?`;
+    throw new CodedError({
+      code: 'membership-unknown',
+      message: `connect-gateway-proxy: there is no membership ${wanted}: ${hint} (connect-gateway-proxy memberships lists all)`,
+      answer: { status: 404, reason: 'NotFound' },
+    });
+  }
+
+  #allTokens(): string[] {
+    return [this.#o.tokens.hub, ...[...this.#endpoints.keys()].map((name) => this.#o.tokens.ofMembership(name))];
+  }
+
+  #callLog(id: string, served: ServedMembership): Logger {
+    return this.#o.log.child({ id, membership: served.membership.alias });
+  }
+
+  #refuse(error: unknown, id: string): void {
+    this.#o.log.info({ id, code: error instanceof CodedError ? error.code : 'internal' }, 'refused at the front door');
+  }
+}
+
+export interface FrontDoorOptions {
+  readonly address: string;
+  readonly certificate: CertificatePair;
+  readonly tokens: LocalTokens;
+  readonly tools: RelayTools;
+  readonly own: OwnApiSource;
+  readonly log: Logger;
+}
+
+/** The relay for an upgrade: by what it asks for and by the protocol it names. */
+function chooseRelay(call: UpgradeCall): (tools: RelayTools, call: UpgradeCall) => Promise<void> {
+  const webSocket = headerTokens(call.request.rawHeaders, 'upgrade').some(
+    (token) => token.toLowerCase() === 'websocket',
+  );
+  const { kind } = parseApiRequest(call.target);
+  if (kind === 'port-forward') return relayPortForward;
+  if (webSocket && (kind === 'exec' || kind === 'attach')) return relayRemoteCommand;
+  return relayUpgrade;
+}

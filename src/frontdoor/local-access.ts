@@ -1,0 +1,73 @@
+import { timingSafeEqual } from 'node:crypto';
+import { CodedError } from '../base/errors.js';
+import type { FlatHeaders } from '../base/flat-headers.js';
+import { headerValue, headerValues } from '../base/flat-headers.js';
+
+/**
+ * Refuses what a web page could send by DNS rebinding or a cross-site request: a Host that is not loopback, an Origin
+ * that is not this endpoint, a Sec-Fetch-Site that says another site asked. Throws a CodedError (403, or 400 without
+ * exactly one Host).
+ */
+export function assertLocalCaller(headers: FlatHeaders): void {
+  const hosts = headerValues(headers, 'host');
+  const host = hosts[0];
+  if (hosts.length !== 1 || host === undefined) {
+    throw refusal('host-missing', 400, 'BadRequest', 'exactly one Host header is needed');
+  }
+  if (!isLoopbackHost(host)) {
+    throw refusal(
+      'host-not-local',
+      403,
+      'Forbidden',
+      `the Host ${JSON.stringify(host)} is not this machine: use the server URL of the kubeconfig that the daemon wrote`,
+    );
+  }
+  const origin = headerValue(headers, 'origin');
+  if (origin !== undefined && origin.toLowerCase() !== `https://${host.toLowerCase()}`) {
+    throw refusal('origin-foreign', 403, 'Forbidden', 'requests from web pages of other origins are refused');
+  }
+  const site = headerValue(headers, 'sec-fetch-site');
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') {
+    throw refusal('fetch-cross-site', 403, 'Forbidden', 'cross-site requests of a browser are refused');
+  }
+}
+
+/** Throws a CodedError (401) unless exactly one Authorization header carries one of `tokens`. */
+export function assertLocalCredential(headers: FlatHeaders, tokens: readonly string[]): void {
+  const values = headerValues(headers, 'authorization');
+  if (values.length === 0) {
+    throw refusal(
+      'credential-missing',
+      401,
+      'Unauthorized',
+      'no bearer token: use the kubeconfig that the daemon wrote (connect-gateway-proxy kubeconfig), which needs no auth plugin',
+    );
+  }
+  const match = values.length === 1 ? /^bearer +([^\s]+)$/i.exec(values[0] ?? '') : null;
+  const given = match?.[1];
+  // Every candidate is compared, so that the time taken tells nothing.
+  const accepted = given !== undefined && tokens.map((token) => equalInConstantTime(given, token)).includes(true);
+  if (!accepted) {
+    throw refusal(
+      'credential-wrong',
+      401,
+      'Unauthorized',
+      'this bearer token is not the one of this endpoint: write the kubeconfig anew with connect-gateway-proxy kubeconfig',
+    );
+  }
+}
+
+function equalInConstantTime(given: string, expected: string): boolean {
+  const a = Buffer.from(given);
+  const b = Buffer.from(expected);
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+function isLoopbackHost(host: string): boolean {
+  const name = host.toLowerCase().replace(/:\d+$/, '');
+  return name === 'localhost' || name === '[::1]' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
+}
+
+function refusal(code: string, status: number, reason: string, message: string): CodedError {
+  return new CodedError({ code, message: `connect-gateway-proxy: ${message}`, answer: { status, reason } });
+}

@@ -1,0 +1,120 @@
+import * as http from 'node:http';
+import * as https from 'node:https';
+import * as net from 'node:net';
+import * as tls from 'node:tls';
+import { CodedError } from '../base/errors.js';
+import type { UpstreamAddress } from './address.js';
+import type { ForwardProxy, ForwardProxySettings } from './forward-proxy.js';
+import { forwardProxyFor } from './forward-proxy.js';
+
+/** Opens connections to upstream hosts: direct or through HTTPS_PROXY, with the extra CA where one is configured. */
+export interface Dialer {
+  /** Resolves with a connected (for TLS: verified) socket. Rejects with the network's error, or the signal's reason. */
+  dial(address: Pick<UpstreamAddress, 'hostname' | 'port' | 'secure'>, signal: AbortSignal): Promise<net.Socket>;
+}
+
+export function createDialer(options: {
+  /** PEM certificates trusted besides the public ones; see `endpoints.caFile`. */
+  extraCa?: string;
+  proxy: ForwardProxySettings;
+}): Dialer {
+  // One context for all connections: building one costs milliseconds, and TLS session resumption lives in it.
+  const secureContext = tls.createSecureContext(
+    options.extraCa === undefined ? {} : { ca: [...tls.rootCertificates, options.extraCa] },
+  );
+  const sessions = new Map<string, Buffer>();
+  return {
+    async dial(address, signal) {
+      signal.throwIfAborted();
+      const proxy = forwardProxyFor(address, options.proxy);
+      const plain =
+        proxy === undefined
+          ? net.connect({ host: address.hostname, port: address.port })
+          : await connectThrough(proxy, address, signal);
+      plain.setNoDelay(true);
+      plain.setKeepAlive(true, 30_000);
+      if (!address.secure) return await ready(plain, 'connect', signal, proxy !== undefined);
+      const key = `${address.hostname}:${address.port}`;
+      const session = sessions.get(key);
+      const socket = tls.connect({
+        socket: plain,
+        ...(session === undefined ? {} : { session }),
+        secureContext,
+        ALPNProtocols: ['http/1.1'],
+        host: address.hostname,
+        ...(net.isIP(address.hostname) === 0 ? { servername: address.hostname } : {}),
+      });
+      socket.on('session', (ticket) => sessions.set(key, ticket));
+      plain.on('error', (error) => socket.destroy(error));
+      return await ready(socket, 'secureConnect', signal, false);
+    },
+  };
+}
+
+function ready(
+  socket: net.Socket,
+  event: 'connect' | 'secureConnect',
+  signal: AbortSignal,
+  already: boolean,
+): Promise<net.Socket> {
+  if (already) return Promise.resolve(socket);
+  return new Promise((resolve, reject) => {
+    const settle = (error?: unknown): void => {
+      socket.off(event, onReady).off('error', settle).off('close', onClose);
+      signal.removeEventListener('abort', onAbort);
+      if (error === undefined) {
+        resolve(socket);
+        return;
+      }
+      // A late error of a socket nobody waits for must not become an uncaught exception.
+      socket.on('error', () => {});
+      socket.destroy();
+      reject(error);
+    };
+    const onReady = (): void => settle();
+    const onClose = (): void =>
+      settle(Object.assign(new Error('the connection was closed while it was being set up'), { code: 'ECONNRESET' }));
+    const onAbort = (): void => settle(signal.reason);
+    socket.once(event, onReady).once('error', settle).once('close', onClose);
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+function connectThrough(
+  proxy: ForwardProxy,
+  target: { hostname: string; port: number },
+  signal: AbortSignal,
+): Promise<net.Socket> {
+  const authority = `${net.isIP(target.hostname) === 6 ? `[${target.hostname}]` : target.hostname}:${target.port}`;
+  const request = (proxy.secure ? https : http).request({
+    host: proxy.hostname,
+    port: proxy.port,
+    method: 'CONNECT',
+    path: authority,
+    agent: false,
+    signal,
+    headers: {
+      Host: authority,
+      ...(proxy.authorization === undefined ? {} : { 'Proxy-Authorization': proxy.authorization }),
+    },
+  });
+  return new Promise((resolve, reject) => {
+    request.once('error', reject);
+    request.once('connect', (response, socket, head) => {
+      if (response.statusCode === 200) {
+        if (head.length > 0) socket.unshift(head);
+        return resolve(socket as net.Socket);
+      }
+      socket.destroy();
+      reject(
+        new CodedError({
+          code: 'proxy-refused',
+          message: `the proxy ${proxy.hostname}:${proxy.port} (HTTPS_PROXY) refused a tunnel to ${authority} with HTTP ${response.statusCode}; check HTTPS_PROXY and NO_PROXY`,
+          retry: 'later',
+          answer: { status: 502, reason: 'BadGateway' },
+        }),
+      );
+    });
+    request.end();
+  });
+}

@@ -1,0 +1,92 @@
+/** What a request to the Kubernetes API asks for, read from its method and target alone. */
+export interface ApiRequest {
+  readonly kind: ApiRequestKind;
+  /** API group; empty for the core group. */
+  readonly group: string;
+  readonly version: string;
+  readonly namespace?: string;
+  readonly resource?: string;
+  readonly name?: string;
+  readonly subresource?: string;
+}
+
+/**
+ * `discovery` is /api, /apis, /apis/g, /api/v1, /apis/g/v and /openapi; `proxy` is anything below a pod's, service's or
+ * node's proxy subresource, whose answers are not the API server's own; `other` is /version, /healthz and the unknown.
+ */
+export type ApiRequestKind =
+  | 'discovery'
+  | 'resource'
+  | 'watch'
+  | 'log'
+  | 'log-follow'
+  | 'exec'
+  | 'attach'
+  | 'port-forward'
+  | 'proxy'
+  | 'other';
+
+/** `target` is the raw request target, beginning with `/`; it is only read, never rewritten. */
+export function parseApiRequest(target: string): ApiRequest {
+  const mark = target.indexOf('?');
+  const path = mark === -1 ? target : target.slice(0, mark);
+  const query = mark === -1 ? '' : target.slice(mark + 1);
+  const segments = path.split('/').filter((segment) => segment !== '');
+  const [root] = segments;
+  if (root === 'openapi') return { kind: 'discovery', group: '', version: '' };
+  if (root !== 'api' && root !== 'apis') return { kind: 'other', group: '', version: '' };
+  const core = root === 'api';
+  const group = core ? '' : (segments[1] ?? '');
+  const version = (core ? segments[1] : segments[2]) ?? '';
+  let rest = segments.slice(core ? 2 : 3);
+  if (rest.length === 0) return { kind: 'discovery', group, version };
+
+  // The old /watch/ prefix form is deprecated since 1.11 but still served.
+  const prefixWatch = rest[0] === 'watch' && rest.length > 1;
+  if (prefixWatch) rest = rest.slice(1);
+  let namespace: string | undefined;
+  if (rest[0] === 'namespaces' && rest.length > 2 && !isNamespaceSubresource(rest)) {
+    namespace = rest[1];
+    rest = rest.slice(2);
+  }
+  const [resource, name, subresource] = rest;
+  const known = {
+    group,
+    version,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(resource === undefined ? {} : { resource }),
+    ...(name === undefined ? {} : { name }),
+    ...(subresource === undefined ? {} : { subresource }),
+  };
+  return { kind: kindOf({ core, resource, subresource, query, prefixWatch }), ...known };
+}
+
+function isNamespaceSubresource(rest: readonly string[]): boolean {
+  return rest.length === 3 && (rest[2] === 'finalize' || rest[2] === 'status');
+}
+
+function kindOf(request: {
+  core: boolean;
+  resource: string | undefined;
+  subresource: string | undefined;
+  query: string;
+  prefixWatch: boolean;
+}): ApiRequestKind {
+  const { core, resource, subresource, query } = request;
+  if (core && subresource === 'proxy') return 'proxy';
+  if (core && resource === 'pods') {
+    if (subresource === 'exec') return 'exec';
+    if (subresource === 'attach') return 'attach';
+    if (subresource === 'portforward') return 'port-forward';
+    if (subresource === 'log') return isTrue(query, 'follow') ? 'log-follow' : 'log';
+  }
+  if (request.prefixWatch || isTrue(query, 'watch')) return 'watch';
+  return 'resource';
+}
+
+/** A Kubernetes boolean query parameter: present and neither empty-false nor 0 (`?watch` alone counts as true). */
+function isTrue(query: string, name: string): boolean {
+  if (!query.includes(name)) return false;
+  const value = new URLSearchParams(query).get(name);
+  return value !== null && value !== 'false' && value !== '0' && value !== 'False' && value !== 'FALSE';
+}

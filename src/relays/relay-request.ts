@@ -1,0 +1,270 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { CodedError } from '../base/errors.js';
+import type { FlatHeaders } from '../base/flat-headers.js';
+import type { AccessToken } from '../credentials/token-source.js';
+import { passesUnread } from '../gateway/failure.js';
+import type { ResponseSink, UpstreamCall } from '../gateway/http-upstream.js';
+import { isConnectionLost, unreachable } from '../gateway/http-upstream.js';
+import type { ApiRequest } from '../kubernetes/api-request.js';
+import { parseApiRequest } from '../kubernetes/api-request.js';
+import { statusOfError } from '../kubernetes/status.js';
+import { answerRequest, ownAnswer } from './failure-answer.js';
+import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
+import type { RelayCall, RelayTools } from './served-membership.js';
+import { assertWithinHeaderLimit, requestHeaders, responseHeaders } from './upstream-headers.js';
+
+/**
+ * The API server ends ordinary requests after 60 s by itself; the gateway and the agent add their own. Watches and
+ * followed logs have no deadline: a quiet resource may not send even its head for long.
+ */
+const HEADERS_DEADLINE_MS = 120_000;
+
+/** Repeating these changes nothing, so that one repeat after a lost connection or a refused token is invisible. */
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** Carries one plain request (watches and logs included) to its membership and the answer back, streamed both ways. */
+export async function relayRequest(
+  tools: RelayTools,
+  call: RelayCall & {
+    readonly request: IncomingMessage;
+    readonly response: ServerResponse;
+    /** Called when upstream is ready for the body of a client that waits with `Expect: 100-continue`. */
+    readonly beforeBody?: () => void;
+  },
+): Promise<void> {
+  const relay = new RequestRelay(tools, call);
+  try {
+    await relay.run();
+  } catch (error) {
+    relay.fail(error);
+  }
+}
+
+type AttemptEnd =
+  /** Answered, aborted or destroyed: nothing is left to do. */
+  | { readonly kind: 'ended' }
+  | { readonly kind: 'token-refused' }
+  | { readonly kind: 'failed'; readonly error: unknown };
+
+class RequestRelay {
+  readonly #tools: RelayTools;
+  readonly #call: Parameters<typeof relayRequest>[1];
+  readonly #api: ApiRequest;
+  readonly #hasBody: boolean;
+  readonly #clientGone = new AbortController();
+  readonly #startedAt: number;
+  #current: UpstreamCall | undefined;
+  #bytesDown = 0;
+
+  constructor(tools: RelayTools, call: Parameters<typeof relayRequest>[1]) {
+    this.#tools = tools;
+    this.#call = call;
+    this.#api = parseApiRequest(call.target);
+    this.#startedAt = tools.clock.monotonic();
+    const { headers } = call.request;
+    this.#hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+    call.response.on('close', () => {
+      if (!call.response.writableFinished) {
+        this.#clientGone.abort(new Error('the client is gone'));
+        this.#current?.abort();
+      }
+      this.#logEnd();
+    });
+    call.response.on('drain', () => this.#current?.resume());
+  }
+
+  async run(): Promise<void> {
+    const { request, served } = this.#call;
+    const headers = requestHeaders(request.rawHeaders);
+    const replayable = !this.#hasBody && SAFE_METHODS.has(request.method ?? '');
+    let token = await served.tokens.get(this.#clientGone.signal);
+    let repeatedForToken = false;
+    let repeatedForConnection = false;
+    for (;;) {
+      const mayRefresh = replayable && !repeatedForToken;
+      const end = await this.#attempt({ token, headers, mayRefresh });
+      if (end.kind === 'ended') return;
+      if (end.kind === 'token-refused') {
+        repeatedForToken = true;
+        served.tokens.invalidate(token);
+        token = await served.tokens.get(this.#clientGone.signal);
+      } else {
+        if (!replayable || repeatedForConnection || !isConnectionLost(end.error)) throw end.error;
+        repeatedForConnection = true;
+      }
+    }
+  }
+
+  #attempt(options: { token: AccessToken; headers: FlatHeaders; mayRefresh: boolean }): Promise<AttemptEnd> {
+    const { served, request, target, beforeBody } = this.#call;
+    const headers = [...options.headers, 'Authorization', `Bearer ${options.token.value}`];
+    assertWithinHeaderLimit(headers);
+    if (this.#hasBody) beforeBody?.();
+    const unlimited = this.#api.kind === 'watch' || this.#api.kind === 'log-follow';
+    return new Promise((resolve) => {
+      const sink = new ResponseRelay({
+        response: this.#call.response,
+        id: this.#call.id,
+        api: this.#api,
+        membership: served.membership.alias,
+        mayRefresh: options.mayRefresh,
+        onRefused: () => served.tokens.invalidate(options.token),
+        onBytes: (count) => {
+          this.#bytesDown += count;
+        },
+        abort: () => this.#current?.abort(),
+        settle: resolve,
+      });
+      this.#clientGone.signal.addEventListener('abort', () => resolve({ kind: 'ended' }), { once: true });
+      this.#current = this.#tools.http.send(
+        {
+          address: served.address,
+          method: request.method ?? 'GET',
+          target: served.address.pathPrefix + target,
+          headers,
+          body: this.#hasBody ? request : null,
+          headersTimeoutMs: unlimited ? 0 : HEADERS_DEADLINE_MS,
+        },
+        sink,
+      );
+    });
+  }
+
+  /** Tells the client what went wrong, or breaks its connection where an answer has already begun. */
+  fail(error: unknown): void {
+    const { response, served, id, log } = this.#call;
+    if (this.#clientGone.signal.aborted) return;
+    const known = error instanceof CodedError ? error : unreachable(served.address, error);
+    log.warn({ code: known.code, method: this.#call.request.method, kind: this.#api.kind }, known.message);
+    if (response.headersSent) response.destroy();
+    else answerRequest(response, ownAnswer(statusOfError(known), this.#api), id);
+  }
+
+  #logEnd(): void {
+    const { log, request, response } = this.#call;
+    log.debug(
+      {
+        method: request.method,
+        kind: this.#api.kind,
+        status: response.statusCode,
+        ended: response.writableFinished ? 'complete' : 'broken',
+        ms: Math.round(this.#tools.clock.monotonic() - this.#startedAt),
+        bytesDown: this.#bytesDown,
+      },
+      'request ended',
+    );
+  }
+}
+
+interface ResponseRelayOptions {
+  readonly response: ServerResponse;
+  readonly id: string;
+  readonly api: ApiRequest;
+  readonly membership: string;
+  readonly mayRefresh: boolean;
+  readonly onRefused: () => void;
+  readonly onBytes: (count: number) => void;
+  readonly abort: () => void;
+  readonly settle: (end: AttemptEnd) => void;
+}
+
+/** Writes one upstream answer to the client; holds a failure's body back until it has been judged. */
+class ResponseRelay implements ResponseSink {
+  readonly #o: ResponseRelayOptions;
+  #held: { status: number; statusText: string; headers: FlatHeaders; body: FailureBody } | undefined;
+  #done = false;
+
+  constructor(options: ResponseRelayOptions) {
+    this.#o = options;
+  }
+
+  information(status: number, headers: FlatHeaders): void {
+    // 103 is the only one that means something to a client of ours; 102 says nothing and 100 we have sent ourselves.
+    if (status !== 103 || this.#o.response.headersSent) return;
+    const hints: Record<string, string[]> = {};
+    for (let i = 0; i + 1 < headers.length; i += 2) {
+      const name = (headers[i] as string).toLowerCase();
+      hints[name] = [...(hints[name] ?? []), headers[i + 1] as string];
+    }
+    if (hints['link'] !== undefined) this.#o.response.writeEarlyHints(hints);
+  }
+
+  head(status: number, statusText: string, headers: FlatHeaders): void {
+    if (this.#done) return;
+    if (status === 401 && this.#o.mayRefresh) {
+      this.#finish({ kind: 'token-refused' });
+      this.#o.abort();
+      return;
+    }
+    if (status === 401) this.#o.onRefused();
+    if (passesUnread(status)) this.#begin(status, statusText, headers);
+    else this.#held = { status, statusText, headers, body: new FailureBody() };
+  }
+
+  data(chunk: Buffer): boolean {
+    if (this.#done) return true;
+    this.#o.onBytes(chunk.length);
+    if (this.#held === undefined) return this.#o.response.write(chunk);
+    if (this.#held.body.add(chunk)) this.#release();
+    return true;
+  }
+
+  end(trailers: FlatHeaders): void {
+    if (this.#done) return;
+    if (this.#held !== undefined) this.#release();
+    if (this.#done) return;
+    if (trailers.length > 0) this.#o.response.addTrailers(pairs(trailers));
+    this.#o.response.end();
+    this.#finish({ kind: 'ended' });
+  }
+
+  failed(error: unknown): void {
+    if (this.#done) return;
+    if (this.#o.response.headersSent) {
+      // An ending is never invented: the client must see that the body is not whole.
+      this.#o.response.destroy();
+      this.#finish({ kind: 'ended' });
+    } else {
+      this.#finish({ kind: 'failed', error });
+    }
+  }
+
+  /** Judges the held failure: the cluster's own goes on as it came, Google's is replaced. */
+  #release(): void {
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    const bytes = held.body.bytes();
+    const { api, membership, response, id } = this.#o;
+    const verdict = judgeFailure({ status: held.status, headers: held.headers, body: bytes, request: api, membership });
+    if (verdict.kind === 'pass') {
+      this.#begin(held.status, held.statusText, held.headers);
+      if (bytes.length > 0) response.write(bytes);
+      return;
+    }
+    answerRequest(response, answerOfVerdict(verdict, api), id);
+    this.#finish({ kind: 'ended' });
+    this.#o.abort();
+  }
+
+  #begin(status: number, statusText: string, headers: FlatHeaders): void {
+    const { response } = this.#o;
+    response.sendDate = false;
+    response.writeHead(status, statusText, responseHeaders(headers));
+    // The head of a quiet watch must not wait for its first event, but a body that is already here may share its record.
+    setImmediate(() => {
+      if (!response.writableEnded && !response.destroyed) response.flushHeaders();
+    });
+  }
+
+  #finish(end: AttemptEnd): void {
+    this.#done = true;
+    this.#o.settle(end);
+  }
+}
+
+function pairs(headers: FlatHeaders): [string, string][] {
+  const list: [string, string][] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) list.push([headers[i] as string, headers[i + 1] as string]);
+  return list;
+}

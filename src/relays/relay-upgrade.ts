@@ -1,0 +1,186 @@
+import type { IncomingMessage } from 'node:http';
+import { STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { describeError } from '../base/errors.js';
+import type { FlatHeaders } from '../base/flat-headers.js';
+import { headerValue } from '../base/flat-headers.js';
+import type { UpgradeAnswer } from '../gateway/upgrade-upstream.js';
+import { dialUpgrade } from '../gateway/upgrade-upstream.js';
+import type { ApiRequest } from '../kubernetes/api-request.js';
+import { parseApiRequest } from '../kubernetes/api-request.js';
+import { statusOfError } from '../kubernetes/status.js';
+import { answerUpgrade, ownAnswer, writeRefusal } from './failure-answer.js';
+import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
+import type { RelayCall, RelayTools } from './served-membership.js';
+import { assertWithinHeaderLimit, requestHeaders, responseHeaders } from './upstream-headers.js';
+
+export interface UpgradeCall extends RelayCall {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  /** Aborts when the daemon gives up on its streams. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Carries an upgraded connection byte for byte: service and pod proxy WebSockets, KubeVirt consoles, port-forward
+ * tunnels. Resolves when the connection has ended.
+ */
+export async function relayUpgrade(tools: RelayTools, call: UpgradeCall): Promise<void> {
+  const api = parseApiRequest(call.target);
+  const clientGone = new AbortController();
+  const onClose = (): void => clientGone.abort(new Error('the client is gone'));
+  call.socket.once('close', onClose);
+  try {
+    const upgradeHeaders = ['Connection', 'Upgrade', 'Upgrade', headerValue(call.request.rawHeaders, 'upgrade') ?? ''];
+    const answer = await askUpstream(tools, call, {
+      extraHeaders: upgradeHeaders,
+      signal: AbortSignal.any([call.signal, clientGone.signal]),
+    });
+    if (answer.kind === 'refused') {
+      await relayRefusal(call, api, answer);
+      return;
+    }
+    await splice(tools, call, api, answer);
+  } catch (error) {
+    if (clientGone.signal.aborted) return;
+    failUpgrade(call, api, error);
+  } finally {
+    call.socket.off('close', onClose);
+  }
+}
+
+/** Dials with the current token; a 401 is tried once more with a new one, since nothing of the stream has been sent. */
+export async function askUpstream(
+  tools: RelayTools,
+  call: UpgradeCall,
+  options: { extraHeaders: FlatHeaders; signal: AbortSignal },
+): Promise<UpgradeAnswer> {
+  const { served, request, target } = call;
+  const ask = async (): Promise<{ answer: UpgradeAnswer; refuse: () => void }> => {
+    const token = await served.tokens.get(options.signal);
+    const headers = [
+      ...requestHeaders(request.rawHeaders),
+      ...options.extraHeaders,
+      'Authorization',
+      `Bearer ${token.value}`,
+    ];
+    assertWithinHeaderLimit(headers);
+    const answer = await dialUpgrade(tools.dialer, {
+      address: served.address,
+      method: request.method ?? 'GET',
+      target: served.address.pathPrefix + target,
+      headers,
+      signal: options.signal,
+    });
+    return { answer, refuse: () => served.tokens.invalidate(token) };
+  };
+  const first = await ask();
+  if (first.answer.kind !== 'refused' || first.answer.status !== 401) return first.answer;
+  first.refuse();
+  first.answer.body.destroy();
+  return (await ask()).answer;
+}
+
+export function failUpgrade(call: UpgradeCall, api: ApiRequest, error: unknown): void {
+  call.log.warn({ kind: api.kind }, describeError(error));
+  answerUpgrade(call.socket, ownAnswer(statusOfError(error), api), call.id);
+}
+
+/** Upstream's refusal as the client's answer: its status, and a `Status` body where upstream sent none. */
+export async function relayRefusal(
+  call: UpgradeCall,
+  api: ApiRequest,
+  refusal: Extract<UpgradeAnswer, { kind: 'refused' }>,
+): Promise<void> {
+  const collected = new FailureBody();
+  try {
+    for await (const chunk of refusal.body) if (collected.add(chunk as Buffer)) break;
+  } catch {
+    // What came of the body is enough: the status says that the upgrade is refused.
+  }
+  refusal.body.destroy();
+  const body = collected.bytes();
+  const { membership } = call.served;
+  // An answer below 400 that is not 101 makes no sense to a client that asked for an upgrade.
+  const status = refusal.status < 400 ? 502 : refusal.status;
+  const verdict = judgeFailure({ status, headers: refusal.headers, body, request: api, membership: membership.alias });
+  call.log.info(
+    { kind: api.kind, upstreamStatus: refusal.status, code: verdict.kind === 'pass' ? 'cluster' : verdict.code },
+    'upgrade refused',
+  );
+  if (verdict.kind === 'answer') {
+    answerUpgrade(call.socket, answerOfVerdict(verdict, api), call.id);
+    return;
+  }
+  const headers = responseHeaders(refusal.headers);
+  writeRefusal(call.socket, {
+    status,
+    statusText: STATUS_CODES[status] ?? '',
+    headers: [...withoutLength(headers), 'Content-Length', String(body.length)],
+    body,
+  });
+}
+
+function withoutLength(headers: FlatHeaders): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if ((headers[i] as string).toLowerCase() !== 'content-length')
+      kept.push(headers[i] as string, headers[i + 1] as string);
+  }
+  return kept;
+}
+
+/** One side has ended: what it sent before must still reach the other. */
+function afterFlush(socket: Duplex, done: () => void): void {
+  if (!socket.writableEnded || socket.writableFinished || socket.destroyed) {
+    done();
+    return;
+  }
+  socket.once('finish', done);
+}
+
+function splice(
+  tools: RelayTools,
+  call: UpgradeCall,
+  api: ApiRequest,
+  answer: Extract<UpgradeAnswer, { kind: 'switched' }>,
+): Promise<void> {
+  const { socket: client, head, signal } = call;
+  const upstream = answer.socket;
+  const startedAt = tools.clock.monotonic();
+  let bytesUp = head.length;
+  let bytesDown = answer.head.length;
+  const lines = ['HTTP/1.1 101 Switching Protocols'];
+  for (let i = 0; i + 1 < answer.headers.length; i += 2) lines.push(`${answer.headers[i]}: ${answer.headers[i + 1]}`);
+  client.write(Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'));
+  if (answer.head.length > 0) client.write(answer.head);
+  if (head.length > 0) upstream.write(head);
+  upstream.on('data', (chunk: Buffer) => {
+    bytesDown += chunk.length;
+  });
+  client.on('data', (chunk: Buffer) => {
+    bytesUp += chunk.length;
+  });
+  client.pipe(upstream);
+  upstream.pipe(client);
+  return new Promise((resolve) => {
+    let ended = false;
+    const end = (reason: string): void => {
+      if (ended) return;
+      ended = true;
+      signal.removeEventListener('abort', onAbort);
+      client.destroy();
+      upstream.destroy();
+      const ms = Math.round(tools.clock.monotonic() - startedAt);
+      call.log.info({ kind: api.kind, reason, ms, bytesUp, bytesDown }, 'stream ended');
+      resolve();
+    };
+    const onAbort = (): void => end('the daemon is stopping');
+    signal.addEventListener('abort', onAbort, { once: true });
+    client.on('error', (error) => end(`client: ${describeError(error)}`));
+    upstream.on('error', (error) => end(`gateway: ${describeError(error)}`));
+    client.on('close', () => afterFlush(upstream, () => end('client closed')));
+    upstream.on('close', () => afterFlush(client, () => end('gateway closed')));
+  });
+}

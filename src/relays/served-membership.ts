@@ -1,0 +1,31 @@
+import type { Clock } from '../base/clock.js';
+import type { Logger } from '../base/log.js';
+import type { TokenSource } from '../credentials/token-source.js';
+import type { Membership } from '../fleet/membership.js';
+import type { UpstreamAddress } from '../gateway/address.js';
+import type { Dialer } from '../gateway/dial.js';
+import type { HttpUpstream } from '../gateway/http-upstream.js';
+
+/** One membership with all that is needed to carry a call to it. */
+export interface ServedMembership {
+  readonly membership: Membership;
+  readonly address: UpstreamAddress;
+  readonly tokens: TokenSource;
+}
+
+/** What every relay shares. */
+export interface RelayTools {
+  readonly http: HttpUpstream;
+  readonly dialer: Dialer;
+  readonly clock: Clock;
+}
+
+/** One call of one client. */
+export interface RelayCall {
+  /** Short id, the same in every log line and answer that concerns this call. */
+  readonly id: string;
+  readonly served: ServedMembership;
+  /** Raw request target below the membership: begins with `/`, never normalised. */
+  readonly target: string;
+  readonly log: Logger;
+}

@@ -1,0 +1,78 @@
+import { CodedError } from '../base/errors.js';
+import type { FlatHeaders } from '../base/flat-headers.js';
+import { headerTokens, withoutHeaders } from '../base/flat-headers.js';
+
+/** RFC 9110 7.6.1 and its predecessors: meant for the next hop only. */
+const HOP_BY_HOP = [
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+];
+
+/** Never sent to Google: the local credential, a browser's cookies, and what the upstream connection sets itself. */
+const LOCAL_ONLY = ['authorization', 'cookie', 'cookie2', 'host', 'expect', 'trailer', 'http2-settings'];
+
+const REMOVED_FROM_REQUESTS = new Set([...HOP_BY_HOP, ...LOCAL_ONLY]);
+const REMOVED_FROM_RESPONSES = new Set([...HOP_BY_HOP, 'alt-svc']);
+
+/** Google refuses requests whose headers exceed this, and adds the caller's groups to them on its way. */
+const HEADER_LIMIT_BYTES = 8 * 1024;
+
+/**
+ * The client's headers as they go upstream, without a credential: order, case and repeats kept.
+ * Throws a CodedError (400) where `Connection` names a header that says who is asking: a proxy that honoured it would
+ * drop the impersonation and act with the full identity.
+ */
+export function requestHeaders(raw: FlatHeaders): string[] {
+  const named = connectionNamed(raw);
+  for (const name of named) {
+    if (name === 'authorization' || name.startsWith('impersonate-')) {
+      throw new CodedError({
+        code: 'connection-names-identity',
+        message: `the Connection header names ${name}: a request that drops its own identity on the way is refused`,
+        answer: { status: 400, reason: 'BadRequest' },
+      });
+    }
+  }
+  return withoutHeaders(raw, removing(REMOVED_FROM_REQUESTS, named));
+}
+
+/** An upstream response's headers as they go to the client. */
+export function responseHeaders(raw: FlatHeaders): string[] {
+  return withoutHeaders(raw, removing(REMOVED_FROM_RESPONSES, connectionNamed(raw)));
+}
+
+function connectionNamed(raw: FlatHeaders): string[] {
+  return headerTokens(raw, 'connection').map((token) => token.toLowerCase());
+}
+
+function removing(always: ReadonlySet<string>, named: readonly string[]): ReadonlySet<string> {
+  const special = named.filter((name) => !always.has(name) && name !== 'upgrade' && name !== 'close');
+  return special.length === 0 ? always : new Set([...always, ...special]);
+}
+
+/** Throws a CodedError (431) that names the longest header when `headers` would exceed Google's limit. */
+export function assertWithinHeaderLimit(headers: FlatHeaders): void {
+  const sizes = new Map<string, number>();
+  let total = 0;
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] as string;
+    // Name, colon, space, value, CR, LF.
+    const bytes = name.length + (headers[i + 1] as string).length + 4;
+    total += bytes;
+    const key = name.toLowerCase();
+    sizes.set(key, (sizes.get(key) ?? 0) + bytes);
+  }
+  if (total <= HEADER_LIMIT_BYTES) return;
+  const [name, bytes] = [...sizes].sort((a, b) => b[1] - a[1])[0] ?? ['', 0];
+  throw new CodedError({
+    code: 'headers-too-large',
+    message: `the request's headers take ${total} bytes and Connect gateway accepts ${HEADER_LIMIT_BYTES}; the largest is ${name} with ${bytes} bytes: send less of it`,
+    answer: { status: 431, reason: 'RequestHeaderFieldsTooLarge' },
+  });
+}
