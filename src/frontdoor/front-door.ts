@@ -179,7 +179,7 @@ export class FrontDoor {
       });
     } catch (error) {
       this.#refuse(error, id);
-      answerRequest(response, ownAnswer(statusOfError(error), parseApiRequest(target)), id);
+      answerRequest(response, ownAnswer(statusOfError(error), { kind: 'other' }), id);
     }
   }
 

@@ -45,8 +45,8 @@ export async function dialUpgrade(dialer: Dialer, request: UpgradeRequest): Prom
 function ask(socket: Duplex, request: UpgradeRequest, signal: AbortSignal): Promise<UpgradeAnswer> {
   return new Promise((resolve, reject) => {
     const outgoing = http.request({
+      // Only heeded while no agent is named.
       createConnection: () => socket,
-      agent: false,
       method: request.method,
       path: request.target,
       headers: ['Host', request.address.host, ...request.headers],

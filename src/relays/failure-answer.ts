@@ -18,13 +18,10 @@ export interface OwnAnswer {
  */
 export function ownAnswer(status: Status, request: Pick<ApiRequest, 'kind'>): OwnAnswer {
   const code = status.code ?? 500;
-  if (request.kind === 'discovery') {
-    const shown = code === 403 || code === 401 ? 403 : code < 500 || code === 500 ? 500 : 502;
-    return {
-      status: code === 401 ? 401 : shown,
-      contentType: 'text/plain; charset=utf-8',
-      body: `${status.message ?? ''}\n`,
-    };
+  // 401 stays what it is: kubectl says then that the client is not logged in, which is the point.
+  if (request.kind === 'discovery' && code !== 401) {
+    const shown = code === 403 ? 403 : code <= 500 ? 500 : 502;
+    return { status: shown, contentType: 'text/plain; charset=utf-8', body: `${status.message ?? ''}\n` };
   }
   const retryAfterSeconds = status.details?.retryAfterSeconds;
   return {

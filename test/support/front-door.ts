@@ -1,0 +1,166 @@
+import { once } from 'node:events';
+import * as http from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import * as tls from 'node:tls';
+import type { CertificatePair } from '../../src/base/certificates.js';
+import { createAuthority, issueServerCertificate } from '../../src/base/certificates.js';
+import { systemClock } from '../../src/base/clock.js';
+import { silentLogger } from '../../src/base/log.js';
+import type { AccessToken, TokenSource } from '../../src/credentials/token-source.js';
+import type { Membership } from '../../src/fleet/membership.js';
+import { FrontDoor } from '../../src/frontdoor/front-door.js';
+import type { OwnApiSource } from '../../src/frontdoor/own-api.js';
+import { upstreamAddress } from '../../src/gateway/address.js';
+import { createDialer } from '../../src/gateway/dial.js';
+import { createHttpUpstream } from '../../src/gateway/http-upstream.js';
+
+/** A token source that hands out numbered tokens and counts refusals. */
+export class NumberedTokens implements TokenSource {
+  readonly description = 'numbered test tokens';
+  issued = 1;
+  refused = 0;
+
+  async get(): Promise<AccessToken> {
+    return { value: `google-token-${this.issued}` };
+  }
+
+  invalidate(): void {
+    this.refused++;
+    this.issued++;
+  }
+
+  snapshot(): Record<string, never> {
+    return {};
+  }
+
+  close(): void {}
+}
+
+/** A gateway of the test's own: each test says what it answers. Plain HTTP, so that bytes can be read as they are. */
+export interface TestGateway {
+  readonly url: string;
+  readonly server: http.Server;
+  /** Sockets that are open now. */
+  readonly sockets: ReadonlySet<Socket>;
+  close(): Promise<void>;
+}
+
+export async function startTestGateway(): Promise<TestGateway> {
+  const server = http.createServer({ keepAliveTimeout: 60_000 });
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => sockets.delete(socket));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    server,
+    sockets,
+    close: async () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+export function testMembership(endpoint: string, changes: Partial<Membership> = {}): Membership {
+  return {
+    name: 'projects/123456789012/locations/global/memberships/prod',
+    project: '123456789012',
+    projectId: 'demo-fleet',
+    location: 'global',
+    id: 'prod',
+    alias: 'prod',
+    kind: 'attached',
+    state: 'READY',
+    endpoint,
+    endpointSource: 'config',
+    identity: 'default',
+    policy: 'full',
+    stale: false,
+    ...changes,
+  };
+}
+
+export const GATEWAY_PREFIX = '/v1/projects/123456789012/locations/global/memberships/prod';
+
+let certificates: Promise<{ ca: string; pair: CertificatePair }> | undefined;
+
+function testCertificates(): Promise<{ ca: string; pair: CertificatePair }> {
+  certificates ??= (async () => {
+    const now = Date.now();
+    const authority = await createAuthority({ commonName: 'front door test', now, validDays: 2 });
+    const pair = await issueServerCertificate({
+      authority,
+      commonName: 'localhost',
+      hosts: ['127.0.0.1', 'localhost'],
+      now,
+      validDays: 1,
+    });
+    return { ca: authority.certificate, pair };
+  })();
+  return certificates;
+}
+
+export interface TestFrontDoor {
+  readonly door: FrontDoor;
+  readonly gateway: TestGateway;
+  readonly tokens: NumberedTokens;
+  readonly ca: string;
+  readonly port: number;
+  readonly hubPort: number;
+  readonly localToken: string;
+  readonly agent: { readonly ca: string };
+  /** A TLS connection to the membership's own port, for tests that write bytes themselves. */
+  connect(port?: number): Promise<tls.TLSSocket>;
+  close(): Promise<void>;
+}
+
+/** A front door with one membership `prod` in front of a test gateway. */
+export async function openTestFrontDoor(options: { own?: Partial<OwnApiSource> } = {}): Promise<TestFrontDoor> {
+  const [gateway, { ca, pair }] = await Promise.all([startTestGateway(), testCertificates()]);
+  const dialer = createDialer({ proxy: {} });
+  const upstream = createHttpUpstream({ dialer });
+  const tokens = new NumberedTokens();
+  const door = new FrontDoor({
+    address: '127.0.0.1',
+    certificate: pair,
+    tokens: { hub: 'hub-token', ofMembership: (name) => `local-${name.split('/').at(-1)}` },
+    tools: { http: upstream, dialer, clock: systemClock },
+    own: {
+      health: { live: () => true, started: () => true, ready: () => true },
+      memberships: () => ({ memberships: [] }),
+      reload: async () => ({}),
+      shutdown: () => {},
+      ...options.own,
+    },
+    log: silentLogger,
+  });
+  const membership = testMembership(gateway.url + GATEWAY_PREFIX);
+  const hubPort = await door.openHub(0);
+  const port = await door.open({ membership, address: upstreamAddress(membership.endpoint), tokens }, 0);
+  return {
+    door,
+    gateway,
+    tokens,
+    ca,
+    port,
+    hubPort,
+    localToken: 'local-prod',
+    agent: { ca },
+    connect: async (to = port) => {
+      const socket = tls.connect({ port: to, host: '127.0.0.1', ca });
+      socket.on('error', () => {});
+      await once(socket, 'secureConnect');
+      return socket;
+    },
+    close: async () => {
+      door.destroy();
+      await upstream.close();
+      await gateway.close();
+    },
+  };
+}
