@@ -4,16 +4,22 @@ import type { Readable } from 'node:stream';
 import type { Clock } from '../../base/clock.js';
 import { CodedError, describeError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
-import { chooseRemoteProtocol, REMOTE_PROTOCOLS } from '../../kubernetes/remote-command.js';
+import { chooseRemoteProtocol, PORT_FORWARD_TUNNEL, REMOTE_PROTOCOLS } from '../../kubernetes/remote-command.js';
 import { serveAttach } from './attach.js';
 import { ChannelSocket } from './channel-socket.js';
 import { Container } from './container.js';
 import { parseStreamOptions, serveExec } from './exec.js';
+import type { PodNetwork } from './pod-network.js';
+import { sandboxIdOf } from './pod-network.js';
 import type { ContainerStatus, LogOptions, PodRuntime, PodSpec, PodUpgrade } from './pod-runtime.js';
+import { servePortForward } from './port-forward.js';
+import { parseForwardedPorts, servePortChannels } from './port-forward-channels.js';
 import { acceptWebSocket, offeredProtocols, Refusal, refuseUpgrade } from './upgrade-socket.js';
 
 /** Where programs are looked for when the caller says nothing: the reader of the environment is above this layer. */
 const DEFAULT_ENV = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
+/** The old port-forward, on numbered channels. */
+const PORT_CHANNEL_PROTOCOLS = ['v4.channel.k8s.io', 'v4.base64.channel.k8s.io'];
 /** A DNS label or subdomain, as Kubernetes names; never a path. */
 const SAFE_NAME = /^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$/;
 
@@ -107,40 +113,65 @@ class LocalPodRuntime implements PodRuntime {
   }
 
   #upgrade(upgrade: PodUpgrade): void {
-    if (upgrade.subresource === 'portforward') throw new Refusal(501, 'NotImplemented', 'port-forward is yet to come');
+    if (upgrade.subresource === 'portforward') this.#forwardPorts(upgrade);
+    else this.#joinContainer(upgrade);
+  }
+
+  #joinContainer(upgrade: PodUpgrade): void {
     const container = this.#container(upgrade.podUid, upgrade.container ?? '');
     const options = parseStreamOptions(upgrade.query);
     if (upgrade.subresource === 'exec' && options.command.length === 0) {
       throw new Refusal(400, 'BadRequest', 'you must specify at least 1 command to execute');
     }
     if (container.workload === undefined) {
-      throw new Refusal(
-        500,
-        'InternalError',
-        `unable to upgrade connection: container not found ("${container.spec.name}")`,
-      );
+      const { name } = container.spec;
+      throw new Refusal(500, 'InternalError', `unable to upgrade connection: container not found ("${name}")`);
     }
     const offered = offeredProtocols(upgrade.request);
     const protocol = chooseRemoteProtocol(offered.length > 0 ? offered : ['channel.k8s.io']);
-    if (protocol === undefined) {
-      const known = REMOTE_PROTOCOLS.map(({ name }) => name).join(', ');
-      throw new Refusal(
-        403,
-        'Forbidden',
-        `none of the offered WebSocket subprotocols is served; offer one of ${known}`,
-      );
-    }
+    if (protocol === undefined) throw unservedProtocol(REMOTE_PROTOCOLS.map(({ name }) => name));
     acceptWebSocket(upgrade, offered.length > 0 ? protocol.name : undefined, (socket) => {
       const channels = new ChannelSocket(socket, protocol);
-      if (upgrade.subresource === 'attach') return serveAttach(container, channels, options);
-      void serveExec(container, channels, options);
+      if (upgrade.subresource === 'attach') serveAttach(container, channels, options);
+      else void serveExec(container, channels, options);
     });
   }
 
-  #container(uid: string, name: string): Container {
+  #forwardPorts(upgrade: PodUpgrade): void {
+    const containers = this.#containers(upgrade.podUid);
+    const running = [...containers.values()].some((container) => container.workload !== undefined);
+    if (!running) throw new Refusal(400, 'BadRequest', 'unable to forward port because pod is not running');
+    const network: PodNetwork = {
+      sandboxId: sandboxIdOf(upgrade.podUid),
+      hostPort: (port) => {
+        if (this.#pods.get(upgrade.podUid) !== containers) return undefined;
+        const mapped = [...containers.values()].map((container) => container.workload?.ports.get(port));
+        // Programs of containers with a command run on the host: their ports are the host's.
+        return mapped.find((hostPort) => hostPort !== undefined) ?? port;
+      },
+    };
+    const offered = offeredProtocols(upgrade.request);
+    const name = offered.find((offer) => offer === PORT_FORWARD_TUNNEL || PORT_CHANNEL_PROTOCOLS.includes(offer));
+    if (name === PORT_FORWARD_TUNNEL) {
+      acceptWebSocket(upgrade, name, (socket) => servePortForward({ socket, network, clock: this.#clock }));
+      return;
+    }
+    const protocol = chooseRemoteProtocol(name === undefined ? [] : [name]);
+    if (protocol === undefined) throw unservedProtocol([PORT_FORWARD_TUNNEL, ...PORT_CHANNEL_PROTOCOLS]);
+    const ports = parseForwardedPorts(upgrade.query);
+    acceptWebSocket(upgrade, protocol.name, (socket) => {
+      servePortChannels(new ChannelSocket(socket, protocol), network, ports);
+    });
+  }
+
+  #containers(uid: string): Map<string, Container> {
     const containers = this.#pods.get(uid);
     if (containers === undefined) throw notFound(`pod ${uid} does not run here`);
-    const container = containers.get(name);
+    return containers;
+  }
+
+  #container(uid: string, name: string): Container {
+    const container = this.#containers(uid).get(name);
     if (container === undefined) throw notFound(`container ${name} is not valid for the pod`);
     return container;
   }
@@ -149,6 +180,11 @@ class LocalPodRuntime implements PodRuntime {
     if (!this.#pods.has(uid)) return;
     for (const listener of this.#listeners) listener(uid);
   }
+}
+
+function unservedProtocol(names: readonly string[]): Refusal {
+  const list = names.join(', ');
+  return new Refusal(403, 'Forbidden', `none of the offered WebSocket subprotocols is served; offer one of ${list}`);
 }
 
 function notFound(message: string): CodedError {
