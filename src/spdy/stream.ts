@@ -45,6 +45,7 @@ export class SpdyStream {
   #endTold = false;
   #localEnded = false;
   #dead = false;
+  #replyEarly: SpdyHeaders | undefined;
   #resetEarly: { readonly status: number | undefined } | undefined;
 
   constructor(options: { id: number; headers: SpdyHeaders; link: StreamLink; local: boolean }) {
@@ -75,9 +76,10 @@ export class SpdyStream {
     this.reset(status);
   }
 
-  /** Starts the delivery to `handlers`; call once. A reset that came earlier is told at once. */
+  /** Starts the delivery to `handlers`; call once. A reply or a reset that came earlier is told at once. */
   consume(handlers: SpdyStreamHandlers): void {
     this.#handlers = handlers;
+    if (this.#replyEarly !== undefined) handlers.onReply?.(this.#replyEarly);
     if (this.#resetEarly !== undefined) handlers.onReset(this.#resetEarly.status);
     else this.#deliver();
   }
@@ -126,7 +128,9 @@ export class SpdyStream {
   }
 
   receiveReply(headers: SpdyHeaders): void {
-    if (!this.#dead) this.#handlers?.onReply?.(headers);
+    if (this.#dead) return;
+    if (this.#handlers === undefined) this.#replyEarly = headers;
+    else this.#handlers.onReply?.(headers);
   }
 
   drained(): void {
