@@ -162,7 +162,8 @@ async function measureAll(contestants: readonly Contestant[]): Promise<Results> 
   for (const contestant of contestants) await load(contestant, { path: '/api/v1/small', connections: 16, seconds: 2 });
   for (let round = 0; round < ROUNDS; round++) {
     for (const contestant of contestants) {
-      const kept = (results[contestant.name] ??= { small: [], large: [] });
+      const kept = results[contestant.name] ?? { small: [], large: [] };
+      results[contestant.name] = kept;
       kept.small.push(await load(contestant, { path: '/api/v1/small', connections: 16, seconds: SECONDS }));
       kept.large.push(await load(contestant, { path: '/api/v1/large', connections: 1, seconds: SECONDS }));
     }

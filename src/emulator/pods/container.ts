@@ -56,6 +56,7 @@ export class Container {
   #current: Instance | undefined;
   #previous: LogStore | undefined;
   #cancelRestart: (() => void) | undefined;
+  #cancelKill: (() => void) | undefined;
   #stopping = false;
 
   constructor(options: {
@@ -164,29 +165,34 @@ export class Container {
     if (this.#current !== undefined) unblock(this.#current, attachment);
   }
 
-  /** Ends `program` with the running instance; the answer forgets it. */
+  /** Ends `program`, and what it leaves behind, with the running instance. The answer is called when it has ended. */
   adopt(program: RunningProgram): () => void {
     const executed = this.#current?.executed;
     executed?.add(program);
-    return () => void executed?.delete(program);
+    return () => {
+      if (program.isGroupGone()) executed?.delete(program);
+    };
   }
 
-  /** TERM, and KILL after `graceMs`; resolves when the main program is gone and will not be started again. */
+  /**
+   * TERM, and KILL after `graceMs`; resolves when the main program is gone and will not be started again. A second call sets
+   * the time anew.
+   */
   stop(graceMs: number): Promise<void> {
-    if (this.#stopping) return this.#gone;
-    this.#stopping = true;
     this.#cancelRestart?.();
+    this.#cancelKill?.();
     const instance = this.#current;
     if (instance === undefined || instance.ended) {
+      this.#stopping = true;
       this.#resolveGone();
       return this.#gone;
     }
     if (graceMs <= 0) instance.workload?.kill('SIGKILL');
     else {
-      instance.workload?.kill('SIGTERM');
-      const cancel = this.#clock.after(graceMs, () => instance.workload?.kill('SIGKILL'));
-      void this.#gone.then(cancel);
+      if (!this.#stopping) instance.workload?.kill('SIGTERM');
+      this.#cancelKill = this.#clock.after(graceMs, () => instance.workload?.kill('SIGKILL'));
     }
+    this.#stopping = true;
     // A paused program may have its last words in a full pipe; nobody holds it back any more.
     for (const attachment of [...instance.blocked]) unblock(instance, attachment);
     return this.#gone;
@@ -194,6 +200,7 @@ export class Container {
 
   #ended(instance: Instance, exitCode: number): void {
     instance.ended = true;
+    this.#cancelKill?.();
     for (const program of instance.executed) program.kill('SIGKILL');
     instance.store.end();
     const startedAt = this.#state.kind === 'running' ? this.#state.startedAt : instance.createdAt;

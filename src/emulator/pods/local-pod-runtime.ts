@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import type { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.js';
 import { CodedError, describeError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
@@ -41,6 +42,7 @@ class LocalPodRuntime implements PodRuntime {
   readonly #env: Readonly<Record<string, string>>;
   readonly #pods = new Map<string, Map<string, Container>>();
   readonly #listeners: ((uid: string) => void)[] = [];
+  readonly #sockets = new Set<WebSocket>();
   #closed = false;
 
   constructor(options: { rootDir: string; clock: Clock; log: Logger; env?: Readonly<Record<string, string>> }) {
@@ -56,7 +58,6 @@ class LocalPodRuntime implements PodRuntime {
       if (!SAFE_NAME.test(name)) throw notFound(`"${name}" is no name of a pod or container`);
     }
     const containers = new Map<string, Container>();
-    this.#pods.set(pod.uid, containers);
     for (const spec of pod.containers) {
       containers.set(
         spec.name,
@@ -71,6 +72,7 @@ class LocalPodRuntime implements PodRuntime {
         }),
       );
     }
+    this.#pods.set(pod.uid, containers);
     for (const container of containers.values()) container.start();
   }
 
@@ -110,6 +112,7 @@ class LocalPodRuntime implements PodRuntime {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#pods.keys()].map((uid) => this.stop(uid, { graceMs: 0 })));
+    for (const socket of this.#sockets) socket.terminate();
   }
 
   #upgrade(upgrade: PodUpgrade): void {
@@ -130,7 +133,7 @@ class LocalPodRuntime implements PodRuntime {
     const offered = offeredProtocols(upgrade.request);
     const protocol = chooseRemoteProtocol(offered.length > 0 ? offered : ['channel.k8s.io']);
     if (protocol === undefined) throw unservedProtocol(REMOTE_PROTOCOLS.map(({ name }) => name));
-    acceptWebSocket(upgrade, offered.length > 0 ? protocol.name : undefined, (socket) => {
+    this.#accept(upgrade, offered.length > 0 ? protocol.name : undefined, (socket) => {
       const channels = new ChannelSocket(socket, protocol);
       if (upgrade.subresource === 'attach') serveAttach(container, channels, options);
       else void serveExec(container, channels, options);
@@ -153,14 +156,22 @@ class LocalPodRuntime implements PodRuntime {
     const offered = offeredProtocols(upgrade.request);
     const name = offered.find((offer) => offer === PORT_FORWARD_TUNNEL || PORT_CHANNEL_PROTOCOLS.includes(offer));
     if (name === PORT_FORWARD_TUNNEL) {
-      acceptWebSocket(upgrade, name, (socket) => servePortForward({ socket, network, clock: this.#clock }));
+      this.#accept(upgrade, name, (socket) => servePortForward({ socket, network, clock: this.#clock }));
       return;
     }
     const protocol = chooseRemoteProtocol(name === undefined ? [] : [name]);
     if (protocol === undefined) throw unservedProtocol([PORT_FORWARD_TUNNEL, ...PORT_CHANNEL_PROTOCOLS]);
     const ports = parseForwardedPorts(upgrade.query);
-    acceptWebSocket(upgrade, protocol.name, (socket) => {
+    this.#accept(upgrade, protocol.name, (socket) => {
       servePortChannels(new ChannelSocket(socket, protocol), network, ports);
+    });
+  }
+
+  #accept(upgrade: PodUpgrade, protocol: string | undefined, onOpen: (socket: WebSocket) => void): void {
+    acceptWebSocket(upgrade, protocol, (socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+      onOpen(socket);
     });
   }
 
@@ -172,7 +183,13 @@ class LocalPodRuntime implements PodRuntime {
 
   #container(uid: string, name: string): Container {
     const container = this.#containers(uid).get(name);
-    if (container === undefined) throw notFound(`container ${name} is not valid for the pod`);
+    if (container === undefined) {
+      throw new Refusal(
+        400,
+        'BadRequest',
+        `container ${name} is not valid for this pod, which has ${[...this.#containers(uid).keys()].join(', ')}`,
+      );
+    }
     return container;
   }
 

@@ -1,8 +1,8 @@
-import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { accessSync, constants as fsConstants, statSync } from 'node:fs';
 import { constants as osConstants } from 'node:os';
 import { delimiter, isAbsolute, join, resolve } from 'node:path';
+import type { Writable } from 'node:stream';
 import { systemCode } from '../../base/errors.js';
 import type { TerminalSize } from '../../kubernetes/remote-command.js';
 import type { OutputStream, WorkloadInput } from './workload.js';
@@ -29,7 +29,10 @@ export interface RunningProgram {
   pause(): void;
   resume(): void;
   resize(size: TerminalSize): void;
+  /** Of the whole group. */
   kill(signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** Nothing is left of the program and of what it started in its group. */
+  isGroupGone(): boolean;
 }
 
 /** What a container runtime says when a program cannot be started; undefined when it can. */
@@ -74,7 +77,7 @@ export function startPipedProgram(spec: ProgramSpec, events: ProgramEvents): Run
     events.onExit(exitCode);
   };
   child.on('error', () => exit(126));
-  if (spec.endsGroup) child.on('exit', () => killGroup(child, 'SIGKILL'));
+  if (spec.endsGroup) child.on('exit', () => killGroup(child.pid, 'SIGKILL'));
   // `close`, not `exit`: the last output comes first.
   child.on('close', (code, signal) => exit(code ?? exitCodeOfSignal(signal)));
   child.stdout?.on('data', (data: Buffer) => events.onOutput('stdout', data));
@@ -92,11 +95,12 @@ export function startPipedProgram(spec: ProgramSpec, events: ProgramEvents): Run
       child.stderr?.resume();
     },
     resize() {},
-    kill: (signal) => killGroup(child, signal),
+    kill: (signal) => killGroup(child.pid, signal),
+    isGroupGone: () => isGroupGone(child.pid),
   };
 }
 
-function pipeInput(stdin: NonNullable<ChildProcess['stdin']>): WorkloadInput {
+function pipeInput(stdin: Writable): WorkloadInput {
   return {
     // After the reader is gone there is nothing to wait for: bytes are dropped as a closed pipe drops them.
     write: (data) => !stdin.writable || stdin.write(data),
@@ -112,14 +116,24 @@ function pipeInput(stdin: NonNullable<ChildProcess['stdin']>): WorkloadInput {
   };
 }
 
-function killGroup(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
-  if (child.pid === undefined) return;
+/** The group outlives its leader: what it left behind ends too. */
+export function killGroup(pid: number | undefined, signal: NodeJS.Signals): void {
+  if (pid === undefined) return;
   try {
-    // The group outlives its leader: children that were left behind end too.
-    if (process.platform === 'win32') child.kill(signal);
-    else process.kill(-child.pid, signal);
+    // Windows has no groups.
+    process.kill(process.platform === 'win32' ? pid : -pid, signal);
   } catch (error) {
-    if (systemCode(error) !== 'ESRCH') child.kill(signal);
+    if (systemCode(error) !== 'ESRCH') throw error;
+  }
+}
+
+export function isGroupGone(pid: number | undefined): boolean {
+  if (pid === undefined || process.platform === 'win32') return true;
+  try {
+    process.kill(-pid, 0);
+    return false;
+  } catch {
+    return true;
   }
 }
 

@@ -1,6 +1,7 @@
-import { CodedError, systemCode } from '../../base/errors.js';
+import { CodedError } from '../../base/errors.js';
 import type { TerminalSize } from '../../kubernetes/remote-command.js';
 import type { ProgramEvents, ProgramSpec, RunningProgram } from './process-program.js';
+import { isGroupGone, killGroup } from './process-program.js';
 
 type Pty = typeof import('@lydell/node-pty');
 
@@ -63,14 +64,7 @@ export async function startTerminalProgram(spec: ProgramSpec, events: ProgramEve
       // A terminal of no width is refused by the driver; clients send it when they have no terminal.
       if (!ended && size.columns > 0 && size.rows > 0) terminal.resize(size.columns, size.rows);
     },
-    kill(signal) {
-      if (ended) return;
-      try {
-        if (process.platform === 'win32') terminal.kill();
-        else process.kill(-terminal.pid, signal);
-      } catch (error) {
-        if (systemCode(error) !== 'ESRCH') throw error;
-      }
-    },
+    kill: (signal) => killGroup(terminal.pid, signal),
+    isGroupGone: () => isGroupGone(terminal.pid),
   };
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { WebSocket } from 'ws';
+import type { ServerOptions, WebSocket } from 'ws';
 import { WebSocketServer } from 'ws';
 import type { WireAnswer } from '../../base/errors.js';
 import { CodedError } from '../../base/errors.js';
@@ -40,8 +40,17 @@ export function offeredProtocols(request: IncomingMessage): string[] {
   return header.split(',').flatMap((name) => (name.trim() === '' ? [] : [name.trim()]));
 }
 
-const OPTIONS = { noServer: true, perMessageDeflate: false, maxPayload: MAX_MESSAGE_BYTES } as const;
-const server = new WebSocketServer({ ...OPTIONS, handleProtocols: () => false });
+/** How long a client may take to read what was sent before the close, say behind `| less`; `ws` cuts it off after 30 s. */
+const CLOSE_TIMEOUT_MS = 60 * 60 * 1000;
+
+// `closeTimeout` is younger than the types.
+const OPTIONS: ServerOptions & { closeTimeout: number } = {
+  noServer: true,
+  perMessageDeflate: false,
+  maxPayload: MAX_MESSAGE_BYTES,
+  closeTimeout: CLOSE_TIMEOUT_MS,
+};
+const server = new WebSocketServer(OPTIONS);
 /** What a handshake is answered with; `ws` itself would not let the tunnel's name pass, in either direction. */
 const chosen = new WeakMap<IncomingMessage, string>();
 server.on('headers', (headers: string[], request: IncomingMessage) => {

@@ -12,6 +12,40 @@ import { silentLogger } from '../../../src/base/log.js';
 import { createPodRuntime } from '../../../src/emulator/pods/local-pod-runtime.js';
 import type { ContainerSpec, ContainerStatus, PodRuntime, PodSpec } from '../../../src/emulator/pods/pod-runtime.js';
 
+/** Time that passes only by `advance`. */
+export class FakeClock implements Clock {
+  #now = Date.UTC(2026, 10, 23, 20, 28, 25, 342);
+  #timers: { at: number; fn: () => void }[] = [];
+
+  now(): number {
+    return this.#now;
+  }
+
+  monotonic(): number {
+    return this.#now;
+  }
+
+  after(ms: number, fn: () => void): () => void {
+    const timer = { at: this.#now + ms, fn };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer);
+    };
+  }
+
+  advance(ms: number): void {
+    const until = this.#now + ms;
+    for (;;) {
+      const next = this.#timers.filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0];
+      if (next === undefined) break;
+      this.#timers = this.#timers.filter((timer) => timer !== next);
+      this.#now = next.at;
+      next.fn();
+    }
+    this.#now = until;
+  }
+}
+
 export interface Bench {
   readonly rootDir: string;
   readonly runtime: PodRuntime;
