@@ -37,10 +37,19 @@ export class FrontDoor {
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #streams = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
+  #certificate: CertificatePair;
+  #draining = false;
   #hub: Listener | undefined;
 
   constructor(options: FrontDoorOptions) {
     this.#o = options;
+    this.#certificate = options.certificate;
+  }
+
+  /** For connections from now on; those that are open keep theirs. */
+  useCertificate(pair: CertificatePair): void {
+    this.#certificate = pair;
+    for (const listener of this.#listeners()) listener.useCertificate(pair);
   }
 
   /** Rejects with a CodedError when the hub's port cannot be had. Answers the port. */
@@ -84,12 +93,14 @@ export class FrontDoor {
     return this.#endpoints.get(name)?.listener?.port;
   }
 
-  /** Takes nothing new and waits for what is under way, until `signal` aborts; then ends it. */
+  /**
+   * Takes nothing new and waits for what is under way, until `signal` aborts; then ends it. The hub answers probes, and
+   * nothing else, until the end.
+   */
   async drain(signal: AbortSignal): Promise<void> {
-    const listeners = [this.#hub, ...[...this.#endpoints.values()].map((endpoint) => endpoint.listener)].filter(
-      (listener) => listener !== undefined,
-    );
-    const closed = Promise.all([...listeners.map((listener) => listener.close()), ...this.#streams]);
+    this.#draining = true;
+    const memberships = this.#listeners().filter((listener) => listener !== this.#hub);
+    const closed = Promise.all([...memberships.map((listener) => listener.close()), ...this.#streams]);
     const gaveUp = new Promise<'gave up'>((resolve) => {
       if (signal.aborted) resolve('gave up');
       signal.addEventListener('abort', () => resolve('gave up'), { once: true });
@@ -97,8 +108,11 @@ export class FrontDoor {
     if ((await Promise.race([closed, gaveUp])) === 'gave up') {
       this.#stopping.abort(new Error('the daemon is stopping'));
       await Promise.race([Promise.all(this.#streams), this.#afterGrace()]);
-      for (const listener of listeners) listener.destroy();
     }
+    for (const listener of memberships) listener.destroy();
+    const hubClosed = this.#hub?.close();
+    await Promise.race([hubClosed, gaveUp, this.#afterGrace()]);
+    this.#hub?.destroy();
   }
 
   destroy(): void {
@@ -113,7 +127,12 @@ export class FrontDoor {
   }
 
   #listen(port: number, handlers: ListenerHandlers): Promise<Listener> {
-    return listen({ address: this.#o.address, port, certificate: this.#o.certificate, handlers });
+    return listen({ address: this.#o.address, port, certificate: this.#certificate, handlers });
+  }
+
+  #listeners(): Listener[] {
+    const all = [this.#hub, ...[...this.#endpoints.values()].map((endpoint) => endpoint.listener)];
+    return all.filter((listener) => listener !== undefined);
   }
 
   #hubRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
@@ -219,6 +238,14 @@ export class FrontDoor {
   }
 
   #find(route: { project: string; location: string; id: string }): Endpoint {
+    if (this.#draining) {
+      throw new CodedError({
+        code: 'draining',
+        message: 'connect-gateway-proxy: the daemon is stopping; try again when it is back',
+        retry: 'later',
+        answer: { status: 503, reason: 'ServiceUnavailable' },
+      });
+    }
     const endpoints = [...this.#endpoints.values()];
     const found = endpoints.find(({ served: { membership } }) => {
       const project = membership.project === route.project || membership.projectId === route.project;

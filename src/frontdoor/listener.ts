@@ -24,6 +24,7 @@ export interface Listener {
 
 /** Ours, not Google's: large enough to answer an over-long header with a Status that names it. */
 const MAX_HEADER_BYTES = 64 * 1024;
+const SWEEP_MS = 50;
 
 /** Rejects with a CodedError `port-taken` or `port-unusable`. */
 export function listen(options: {
@@ -78,7 +79,12 @@ export function listen(options: {
         port: (server.address() as AddressInfo).port,
         close: () =>
           new Promise((closed) => {
-            server.close(() => closed());
+            // Node keeps a connection whose last request ends after `close` open for its keep-alive time.
+            const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
+            server.close(() => {
+              clearInterval(sweep);
+              closed();
+            });
             server.closeIdleConnections();
           }),
         destroy: () => {

@@ -34,6 +34,8 @@ export interface UpstreamCall {
 
 /** Plain requests to the gateway. The way they travel (pooled HTTP/1.1 now) is this interface's secret. */
 export interface HttpUpstream {
+  /** The same connections for callers that want undici's own interface. */
+  readonly dispatcher: Dispatcher;
   send(request: UpstreamRequest, sink: ResponseSink): UpstreamCall;
   close(): Promise<void>;
 }
@@ -68,6 +70,7 @@ export function createHttpUpstream(options: { dialer: Dialer }): HttpUpstream {
     bodyTimeout: 0,
   });
   return {
+    dispatcher: agent,
     send: (request, sink) => {
       const call = new AgentCall(sink);
       agent.dispatch(

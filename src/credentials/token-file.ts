@@ -1,0 +1,83 @@
+import { readFileSync, statSync } from 'node:fs';
+import { CodedError, systemCode } from '../base/errors.js';
+import type { AccessToken, TokenSnapshot, TokenSource } from './token-source.js';
+
+/** Google's tokens are about 1 to 2 kB; ten times that is some other file. */
+const MAX_TOKEN_BYTES = 16 * 1024;
+
+/** An access token that somebody else keeps fresh in a file. It is read again when the file has changed. */
+export class TokenFile implements TokenSource {
+  readonly description: string;
+  readonly #path: string;
+  #seen: { readonly stamp: string; readonly token: AccessToken; readonly at: number } | undefined;
+  #lastFailure: { at: number; message: string } | undefined;
+  readonly #now: () => number;
+
+  constructor(options: { path: string; now: () => number }) {
+    this.#path = options.path;
+    this.#now = options.now;
+    this.description = `token file ${options.path}`;
+  }
+
+  /** A stat of a local file is cheaper than any scheme to avoid it, so it is asked at every call. */
+  async get(signal?: AbortSignal): Promise<AccessToken> {
+    signal?.throwIfAborted();
+    try {
+      const token = this.#read();
+      this.#lastFailure = undefined;
+      return token;
+    } catch (error) {
+      const failure = error instanceof CodedError ? error : this.#unreadable(error);
+      this.#lastFailure = { at: this.#now(), message: failure.message };
+      throw failure;
+    }
+  }
+
+  /** Google refused it: look into the file again even if its times say that it is the same. */
+  invalidate(refused: AccessToken): void {
+    if (this.#seen?.token.value === refused.value) this.#seen = undefined;
+  }
+
+  snapshot(): TokenSnapshot {
+    return {
+      ...(this.#seen === undefined ? {} : { lastRefreshAt: this.#seen.at }),
+      ...(this.#lastFailure === undefined ? {} : { lastFailure: this.#lastFailure }),
+    };
+  }
+
+  close(): void {}
+
+  #read(): AccessToken {
+    const { mtimeMs, size, ino } = statSync(this.#path);
+    const stamp = `${mtimeMs} ${size} ${ino}`;
+    if (this.#seen?.stamp === stamp) return this.#seen.token;
+    if (size > MAX_TOKEN_BYTES) throw this.#refuse(`it has ${size} bytes`);
+    const value = readFileSync(this.#path, 'utf8').trim();
+    if (value === '') throw this.#refuse('it is empty');
+    // Anything else would break out of the header it is put into.
+    if (!/^[\x21-\x7e]+$/.test(value)) throw this.#refuse('it holds spaces, line breaks or other characters');
+    this.#seen = { stamp, token: { value }, at: this.#now() };
+    return this.#seen.token;
+  }
+
+  #refuse(why: string): CodedError {
+    return this.#failure(
+      `the token file ${this.#path} cannot be used: ${why}; expected one access token and nothing else, as gcloud auth print-access-token prints it`,
+    );
+  }
+
+  #unreadable(error: unknown): CodedError {
+    const code = systemCode(error) ?? String(error);
+    return this.#failure(`cannot read the token file ${this.#path}: ${code}; check identities.*.tokenFile`, error);
+  }
+
+  #failure(message: string, cause?: unknown): CodedError {
+    return new CodedError({
+      code: 'token-file-unusable',
+      message,
+      retry: 'later',
+      answer: { status: 503, reason: 'ServiceUnavailable' },
+      ...(cause === undefined ? {} : { cause }),
+    });
+  }
+}

@@ -1,0 +1,295 @@
+import { readFileSync } from 'node:fs';
+import type { Dispatcher } from 'undici';
+import type { Clock } from '../base/clock.js';
+import { CodedError, describeError, UsageError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import { createTokenSource } from '../credentials/identities.js';
+import type { TokenSource } from '../credentials/token-source.js';
+import { createFleet, type Fleet } from '../fleet/fleet.js';
+import { createFleetCache } from '../fleet/fleet-cache.js';
+import { createHubClient } from '../fleet/hub-client.js';
+import { createJsonClient } from '../fleet/json-client.js';
+import { FrontDoor } from '../frontdoor/front-door.js';
+import { createDialer } from '../gateway/dial.js';
+import { forwardProxySettings } from '../gateway/forward-proxy.js';
+import { createHttpUpstream, type HttpUpstream } from '../gateway/http-upstream.js';
+import { lockInstance } from './instance-lock.js';
+import { updateKubeconfigFile } from './kubeconfig.js';
+import { ownHubAnswers } from './own-hub.js';
+import { namingOwner, PortBook } from './ports.js';
+import { bracketed, type MembershipView, ServedFleet } from './served-fleet.js';
+import type { Settings } from './settings.js';
+import { State } from './state.js';
+
+/** How long streams and requests may go on once a drain has begun. */
+const DRAIN_MS = 10_000;
+/** A fleet that was never seen is waited for this long before the daemon calls itself ready without it. */
+const FIRST_REFRESH_MS = 15_000;
+/** The certificate is looked at twice a day; it is renewed a month before it ends. */
+const CERTIFICATE_CHECK_MS = 12 * 60 * 60 * 1000;
+
+export interface RunningDaemon {
+  readonly hubUrl: string;
+  readonly kubeconfigFile: string;
+  memberships(): MembershipView[];
+  /** Resolves when everything is closed and the state folder is free again. */
+  readonly closed: Promise<void>;
+  /** readyz first, then nothing new, then what runs gets a bounded time. Repeated calls join the first. */
+  drain(reason: string): Promise<void>;
+  /** Ends everything at once. */
+  kill(): void;
+}
+
+/** Puts the parts together. Rejects with a CodedError when the hub cannot be served; a single membership never stops it. */
+export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
+  const { settings } = options;
+  if (settings.projects.length === 0 && settings.memberships.length === 0) {
+    throw new UsageError(
+      'nothing to serve: name the fleet host project with --projects PROJECT, or under projects: in the config file; connect-gateway-proxy demo needs neither',
+      { code: 'nothing-to-serve' },
+    );
+  }
+  const state = State.open(settings.stateDir);
+  const lock = await lockInstance({
+    path: state.path('daemon.lock'),
+    pid: process.pid,
+    now: options.clock.now(),
+    answers: () => ownHubAnswers(state, state.readDaemon()),
+  });
+  const daemon = new Daemon(options, state, lock);
+  try {
+    await daemon.start();
+    return daemon;
+  } catch (error) {
+    daemon.kill();
+    await daemon.closed;
+    throw error;
+  }
+}
+
+export interface DaemonOptions {
+  readonly settings: Settings;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Of the package. */
+  readonly version: string;
+  /** For proxy variables and the identity's files. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+class Daemon implements RunningDaemon {
+  readonly #o: DaemonOptions;
+  readonly #state: State;
+  readonly #lock: { release(): void };
+  readonly #identities = new Map<string, TokenSource>();
+  readonly #stopping = new AbortController();
+  readonly #phase = { started: false, draining: false };
+  readonly closed: Promise<void>;
+  #resolveClosed = (): void => {};
+  #draining: Promise<void> | undefined;
+  #upstream: HttpUpstream | undefined;
+  #fleet: Fleet | undefined;
+  #door: FrontDoor | undefined;
+  #served: ServedFleet | undefined;
+  #hubPort = 0;
+
+  constructor(options: DaemonOptions, state: State, lock: { release(): void }) {
+    this.#o = options;
+    this.#state = state;
+    this.#lock = lock;
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+  }
+
+  get hubUrl(): string {
+    return `https://${bracketed(this.#o.settings.listen.address)}:${this.#hubPort}`;
+  }
+
+  get kubeconfigFile(): string {
+    return this.#o.settings.kubeconfigFile;
+  }
+
+  memberships(): MembershipView[] {
+    return this.#served?.views() ?? [];
+  }
+
+  async start(): Promise<void> {
+    const { settings, clock, log, env } = this.#o;
+    const startedAt = clock.now();
+    const extraCa = readExtraCa(settings.endpoints.caFile);
+    const dialer = createDialer({ proxy: forwardProxySettings(env), ...(extraCa === undefined ? {} : { extraCa }) });
+    this.#upstream = createHttpUpstream({ dialer });
+    const certificate = await this.#state.serverCertificate({ address: settings.listen.address, now: startedAt });
+    this.#fleet = this.#createFleet(this.#upstream.dispatcher);
+    this.#door = new FrontDoor({
+      address: settings.listen.address,
+      certificate,
+      tokens: this.#state.tokens,
+      tools: { http: this.#upstream, dialer, clock },
+      own: {
+        health: {
+          live: () => true,
+          started: () => this.#phase.started,
+          ready: () => this.#phase.started && !this.#phase.draining,
+        },
+        memberships: () => ({ memberships: this.memberships() }),
+        reload: () => this.#reload(),
+        shutdown: () => void this.drain('asked to stop'),
+      },
+      log,
+    });
+    const door = this.#door;
+    this.#hubPort = await namingOwner(settings.listen.port, (port) => door.openHub(port));
+    this.#served = new ServedFleet({
+      door,
+      ports: new PortBook({
+        range: settings.listen.membershipPorts,
+        remembered: this.#state.readJson('ports.json'),
+        save: (ports) => this.#state.writeJson('ports.json', ports),
+      }),
+      table: this.#fleet.table,
+      identity: (name) => this.#identity(name),
+      address: settings.listen.address,
+      log,
+      onServed: () => this.#writeKubeconfig(),
+    });
+    await this.#served.start();
+    await this.#firstRefresh(this.#fleet, this.#served);
+    this.#state.writeDaemon({ pid: process.pid, hubUrl: this.hubUrl, startedAt, version: this.#o.version });
+    this.#renewCertificateLater();
+    this.#phase.started = true;
+    const count = this.#fleet.table.list().length;
+    log.info({ hub: this.hubUrl, memberships: count, kubeconfig: this.kubeconfigFile }, 'ready');
+  }
+
+  drain(reason: string): Promise<void> {
+    this.#draining ??= this.#drain(reason);
+    return this.#draining;
+  }
+
+  kill(): void {
+    this.#door?.destroy();
+    this.#close();
+  }
+
+  async #drain(reason: string): Promise<void> {
+    this.#phase.draining = true;
+    this.#o.log.info({ reason }, 'draining');
+    const patience = new AbortController();
+    const cancel = this.#o.clock.after(DRAIN_MS, () => patience.abort());
+    await this.#door?.drain(patience.signal);
+    cancel();
+    this.#close();
+    this.#o.log.info({ reason }, 'stopped');
+  }
+
+  #close(): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#stopping.abort(new Error('the daemon is stopping'));
+    this.#served?.stop();
+    this.#fleet?.close();
+    for (const identity of this.#identities.values()) identity.close();
+    this.#state.removeDaemon(process.pid);
+    this.#lock.release();
+    const done = this.#resolveClosed;
+    Promise.resolve(this.#upstream?.close()).then(done, done);
+  }
+
+  #createFleet(dispatcher: Dispatcher): Fleet {
+    const { settings, clock, log } = this.#o;
+    const { gkehub, connectgateway, cloudresourcemanager } = settings.endpoints;
+    const json = createJsonClient({ tokens: () => this.#identity('default'), dispatcher, clock });
+    return createFleet({
+      projects: settings.projects,
+      pinned: settings.memberships,
+      ...(connectgateway === undefined ? {} : { connectgatewayOverride: connectgateway }),
+      hub: createHubClient({
+        json,
+        endpoints: { gkehub, cloudresourcemanager, ...(connectgateway === undefined ? {} : { connectgateway }) },
+      }),
+      cache: createFleetCache({
+        read: () => this.#state.readJson('fleet.json'),
+        write: (content) => this.#state.writeJson('fleet.json', content),
+        log,
+      }),
+      clock,
+      log,
+    });
+  }
+
+  /** Made on first use; a source that cannot be made is tried again, because a person may mend it meanwhile. */
+  #identity(name: string): TokenSource {
+    const existing = this.#identities.get(name);
+    if (existing !== undefined) return existing;
+    const { settings, clock, log } = this.#o;
+    const identity = settings.identities[name];
+    if (identity === undefined) {
+      const known = Object.keys(settings.identities).join(', ');
+      throw new UsageError(`there is no identity ${JSON.stringify(name)}; configured are ${known}`);
+    }
+    const source = createTokenSource({ name, identity, clock, log });
+    this.#identities.set(name, source);
+    return source;
+  }
+
+  /** With a cached fleet the network is not waited for. */
+  async #firstRefresh(fleet: Fleet, served: ServedFleet): Promise<void> {
+    const known = fleet.table.list().length > 0;
+    const refresh = fleet.start();
+    if (known) return;
+    await Promise.race([
+      refresh,
+      new Promise<void>((resolve) => {
+        this.#o.clock.after(FIRST_REFRESH_MS, resolve);
+      }),
+    ]);
+    await served.settled();
+  }
+
+  async #reload(): Promise<unknown> {
+    const report = await this.#fleet?.refresh();
+    await this.#served?.settled();
+    return report ?? {};
+  }
+
+  #writeKubeconfig(): void {
+    const { settings } = this.#o;
+    const authority = this.#state.authorityCertificate();
+    if (authority === undefined) return;
+    const entries = this.memberships().flatMap(({ url, alias, name }) =>
+      url === undefined
+        ? []
+        : [{ context: alias, server: url, token: this.#state.tokens.ofMembership(name), membership: name }],
+    );
+    updateKubeconfigFile(
+      settings.kubeconfigFile,
+      { entries, authority, owner: this.#state.folder },
+      { current: 'if-missing', backup: false },
+    );
+  }
+
+  #renewCertificateLater(): void {
+    const { clock, settings, log } = this.#o;
+    const cancel = clock.after(CERTIFICATE_CHECK_MS, () => {
+      this.#state
+        .serverCertificate({ address: settings.listen.address, now: clock.now() })
+        .then((pair) => this.#door?.useCertificate(pair))
+        .catch((error: unknown) => log.error({}, `renewing the certificate: ${describeError(error)}`))
+        .finally(() => this.#renewCertificateLater());
+    });
+    this.#stopping.signal.addEventListener('abort', cancel, { once: true });
+  }
+}
+
+function readExtraCa(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new UsageError(`endpoints.caFile: cannot read ${path}: ${describeError(error)}`, { cause: error });
+  }
+  if (text.includes('-----BEGIN CERTIFICATE-----')) return text;
+  throw new CodedError({ code: 'ca-unusable', message: `endpoints.caFile: ${path} holds no PEM certificate` });
+}

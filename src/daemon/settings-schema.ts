@@ -1,0 +1,172 @@
+import * as v from 'valibot';
+import { parseDuration } from './duration.js';
+
+const PORT_MAX = 65_535;
+
+const text = v.pipe(v.string('expected text'), v.trim(), v.nonEmpty('must not be empty'));
+
+const duration = v.pipe(
+  v.string('expected a duration like 20m, 90s or 1h30m'),
+  v.rawTransform<string, number>(({ dataset, addIssue, NEVER }) => {
+    const ms = parseDuration(dataset.value.trim());
+    if (ms !== undefined) return ms;
+    addIssue({ message: 'expected a duration like 20m, 90s or 1h30m' });
+    return NEVER;
+  }),
+);
+
+/** Flags and environment give text, files give numbers. */
+function whole(minimum: number, maximum: number): v.GenericSchema<unknown, number> {
+  const message = `expected a whole number from ${minimum} to ${maximum}`;
+  return v.pipe(
+    v.union([v.number(), v.pipe(v.string(), v.regex(/^\s*\d+\s*$/), v.transform(Number))], message),
+    v.integer(message),
+    v.minValue(minimum, message),
+    v.maxValue(maximum, message),
+  );
+}
+
+const port = whole(0, PORT_MAX);
+
+const portRange = v.pipe(
+  v.string('expected a range of ports like 7500-7999'),
+  v.rawTransform<string, { first: number; last: number }>(({ dataset, addIssue, NEVER }) => {
+    const match = /^\s*(\d+)\s*-\s*(\d+)\s*$/.exec(dataset.value);
+    const first = Number(match?.[1]);
+    const last = Number(match?.[2]);
+    const any = first === 0 && last === 0;
+    if (match !== null && (any || (first > 0 && first <= last && last <= PORT_MAX))) return { first, last };
+    addIssue({ message: 'expected a range of ports like 7500-7999' });
+    return NEVER;
+  }),
+);
+
+const url = v.pipe(
+  text,
+  v.rawTransform<string, string>(({ dataset, addIssue, NEVER }) => {
+    const parsed = URL.canParse(dataset.value) ? new URL(dataset.value) : undefined;
+    const plain = parsed?.username === '' && parsed.search === '' && parsed.hash === '';
+    const secure = parsed?.protocol === 'https:' || (parsed?.protocol === 'http:' && isLoopback(parsed.hostname));
+    if (plain && secure) return dataset.value.replace(/\/+$/, '');
+    addIssue({ message: 'expected an https:// URL (http:// only for this machine), without user, query or fragment' });
+    return NEVER;
+  }),
+);
+
+const textList = v.union(
+  [
+    v.pipe(
+      v.string(),
+      v.transform((value) =>
+        value
+          .split(',')
+          .map((item) => item.trim())
+          .filter((item) => item !== ''),
+      ),
+    ),
+    v.array(v.pipe(v.union([v.string(), v.number()]), v.transform(String), v.nonEmpty('must not be empty'))),
+  ],
+  'expected a list of names',
+);
+
+function oneOf<const T extends readonly string[]>(values: T): v.GenericSchema<unknown, T[number]> {
+  return v.picklist(values, `expected one of ${values.join(', ')}`);
+}
+
+const onCutoff = oneOf(['reopen', 'end']);
+
+const membership = v.strictObject({
+  name: v.pipe(
+    text,
+    v.regex(
+      /^projects\/[^/\s]+\/locations\/[^/\s]+\/memberships\/[^/\s]+$/,
+      'expected projects/PROJECT/locations/LOCATION/memberships/MEMBERSHIP',
+    ),
+  ),
+  alias: v.optional(
+    v.pipe(text, v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'expected letters, digits, dots, dashes or underscores')),
+  ),
+  port: v.optional(whole(1, PORT_MAX)),
+  policy: v.optional(v.literal('full', 'only the policy full is carried out by this version')),
+  identity: v.optional(text),
+  endpoint: v.optional(url),
+  exec: v.optional(v.strictObject({ onCutoff: v.optional(onCutoff), warnBefore: v.optional(duration) })),
+});
+
+const identity = v.pipe(
+  v.strictObject({
+    source: v.optional(oneOf(['auto', 'gcloud', 'adc', 'token-file', 'key-file']), 'auto'),
+    tokenFile: v.optional(text),
+    keyFile: v.optional(text),
+    account: v.optional(text),
+    impersonate: v.optional(textList),
+    quotaProject: v.optional(text),
+  }),
+  v.check(
+    (value) => value.source !== 'token-file' || value.tokenFile !== undefined,
+    'source token-file needs tokenFile',
+  ),
+  v.check((value) => value.source !== 'key-file' || value.keyFile !== undefined, 'source key-file needs keyFile'),
+);
+
+/** What a person may write, and what it becomes. Durations are ms. */
+export const SETTINGS_SCHEMA = v.strictObject({
+  projects: v.optional(textList, []),
+  memberships: v.optional(v.array(membership, 'expected a list of memberships'), []),
+  identities: v.optional(v.record(v.string(), identity, 'expected named identities'), {}),
+  listen: v.optional(
+    v.strictObject({
+      address: v.optional(
+        v.pipe(
+          text,
+          v.check(isLoopback, 'expected an address of this machine, such as 127.0.0.1 or ::1: nothing else is served'),
+        ),
+        '127.0.0.1',
+      ),
+      port: v.optional(port, 7443),
+      membershipPorts: v.optional(portRange, '7500-7999'),
+    }),
+    {},
+  ),
+  cutoff: v.optional(
+    v.strictObject({ assume: v.optional(duration, '20m'), rotateBefore: v.optional(duration, '2m') }),
+    {},
+  ),
+  streams: v.optional(
+    v.strictObject({ limit: v.optional(whole(1, 100_000), 10), queue: v.optional(duration, '30s') }),
+    {},
+  ),
+  requests: v.optional(v.strictObject({ perMinute: v.optional(whole(1, 10_000_000), 2400) }), {}),
+  endpoints: v.optional(
+    v.strictObject({
+      gkehub: v.optional(url, 'https://gkehub.googleapis.com'),
+      connectgateway: v.optional(url),
+      iamcredentials: v.optional(url, 'https://iamcredentials.googleapis.com'),
+      cloudresourcemanager: v.optional(url, 'https://cloudresourcemanager.googleapis.com'),
+      caFile: v.optional(text),
+    }),
+    {},
+  ),
+  log: v.optional(
+    v.strictObject({
+      level: v.optional(oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent']), 'info'),
+      format: v.optional(oneOf(['json', 'pretty'])),
+    }),
+    {},
+  ),
+  stateDir: v.optional(text),
+  kubeconfigFile: v.optional(text),
+  exec: v.optional(
+    v.strictObject({ onCutoff: v.optional(onCutoff, 'reopen'), warnBefore: v.optional(duration, '0s') }),
+    {},
+  ),
+});
+
+export type SettingsInput = v.InferOutput<typeof SETTINGS_SCHEMA>;
+
+/** Where an identity's tokens come from, as configured. */
+export type IdentitySettings = SettingsInput['identities'][string];
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+}

@@ -1,0 +1,113 @@
+import type { KnownMembership } from './fleet-cache.js';
+import type { Membership, MembershipChange, MembershipTable } from './membership.js';
+import { uniqueAliases } from './names.js';
+
+/** One entry of `memberships:` in the configuration. */
+export interface PinnedMembership {
+  readonly name: string;
+  readonly alias?: string | undefined;
+  readonly port?: number | undefined;
+  readonly policy?: Membership['policy'] | undefined;
+  readonly identity?: string | undefined;
+  readonly endpoint?: string | undefined;
+}
+
+/** The served memberships: what is known, under the names and settings of the configuration. */
+export class FleetTable implements MembershipTable {
+  readonly #pinned: readonly PinnedMembership[];
+  readonly #listeners = new Set<(change: MembershipChange) => void>();
+  #memberships: ReadonlyMap<string, Membership> = new Map();
+
+  constructor(pinned: readonly PinnedMembership[]) {
+    this.#pinned = pinned;
+  }
+
+  list(): readonly Membership[] {
+    return [...this.#memberships.values()];
+  }
+
+  get(name: string): Membership | undefined {
+    return this.#memberships.get(name);
+  }
+
+  onChange(listener: (change: MembershipChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Takes over what is known now and tells the listeners what that changes. */
+  update(known: readonly KnownMembership[]): void {
+    const before = this.#memberships;
+    const after = this.#build(known);
+    this.#memberships = after;
+    const change: { added: Membership[]; changed: Membership[]; removed: Membership[] } = {
+      added: [],
+      changed: [],
+      removed: [],
+    };
+    for (const old of before.values()) if (isGone(old, after.get(old.name))) change.removed.push(old);
+    for (const membership of after.values()) {
+      const old = before.get(membership.name);
+      if (old === undefined || isGone(old, membership)) change.added.push(membership);
+      else if (JSON.stringify(old) !== JSON.stringify(membership)) change.changed.push(membership);
+    }
+    if (change.added.length + change.changed.length + change.removed.length === 0) return;
+    for (const listener of [...this.#listeners]) listener(change);
+  }
+
+  /** Pinned ones first, in the configuration's order; then by alias. */
+  #build(known: readonly KnownMembership[]): Map<string, Membership> {
+    const rows = known.map((entry) => ({ entry, pin: this.#pinned.findIndex((pinned) => isPinOf(pinned, entry)) }));
+    const taken = new Set(this.#pinned.flatMap(({ alias }) => (alias === undefined ? [] : [alias])));
+    const unnamed = rows.filter(({ pin }) => this.#pinned[pin]?.alias === undefined).map(({ entry }) => entry);
+    const aliases = uniqueAliases(
+      unnamed.map((entry) => ({ ...entry, project: entry.projectId ?? entry.project })),
+      taken,
+    );
+    const memberships = rows.map(({ entry, pin }) => {
+      const pinned = this.#pinned[pin];
+      const alias = pinned?.alias ?? aliases.get(entry.name) ?? entry.id;
+      return { rank: pin === -1 ? this.#pinned.length : pin, membership: toMembership(entry, alias, pinned) };
+    });
+    memberships.sort((a, b) => a.rank - b.rank || (a.membership.alias < b.membership.alias ? -1 : 1));
+    return new Map(memberships.map(({ membership }) => [membership.name, membership]));
+  }
+}
+
+/** The configuration may name the project by id or by number. */
+export function isPinOf(
+  pinned: { readonly name: string },
+  entry: Pick<KnownMembership, 'project' | 'projectId' | 'location' | 'id' | 'name'>,
+): boolean {
+  if (pinned.name === entry.name) return true;
+  const tail = `locations/${entry.location}/memberships/${entry.id}`;
+  return [entry.project, entry.projectId].some((project) => pinned.name === `projects/${project}/${tail}`);
+}
+
+/** Deleted, or deleted and made again under the same name: another cluster. */
+function isGone(old: Membership, now: Membership | undefined): boolean {
+  if (now === undefined) return true;
+  return old.uniqueId !== undefined && now.uniqueId !== undefined && old.uniqueId !== now.uniqueId;
+}
+
+function toMembership(entry: KnownMembership, alias: string, pinned: PinnedMembership | undefined): Membership {
+  const { projectId, uniqueId, kubernetesVersion } = entry;
+  return {
+    name: entry.name,
+    project: entry.project,
+    ...(projectId === undefined ? {} : { projectId }),
+    location: entry.location,
+    id: entry.id,
+    alias,
+    kind: entry.kind,
+    state: entry.state,
+    ...(uniqueId === undefined ? {} : { uniqueId }),
+    ...(kubernetesVersion === undefined ? {} : { kubernetesVersion }),
+    endpoint: pinned?.endpoint ?? entry.endpoint,
+    endpointSource: pinned?.endpoint === undefined ? entry.endpointSource : 'config',
+    identity: pinned?.identity ?? 'default',
+    policy: pinned?.policy ?? 'full',
+    ...(pinned?.port === undefined ? {} : { port: pinned.port }),
+    stale: entry.stale,
+  };
+}

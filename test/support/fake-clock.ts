@@ -1,0 +1,55 @@
+import type { Clock } from '../../src/base/clock.js';
+
+/** Time stands still until a test moves it. */
+export class FakeClock implements Clock {
+  #now: number;
+  #monotonic = 0;
+  #timers: { at: number; fn: () => void }[] = [];
+
+  constructor(now = Date.UTC(2026, 10, 24)) {
+    this.#now = now;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  monotonic(): number {
+    return this.#monotonic;
+  }
+
+  after(ms: number, fn: () => void): () => void {
+    const timer = { at: this.#monotonic + ms, fn };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer);
+    };
+  }
+
+  get pendingTimers(): number {
+    return this.#timers.length;
+  }
+
+  /** Runs what falls due on the way, in order. */
+  advance(ms: number): void {
+    const end = this.#monotonic + ms;
+    for (;;) {
+      const [next] = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
+      if (next === undefined) break;
+      this.#timers = this.#timers.filter((timer) => timer !== next);
+      this.#step(next.at - this.#monotonic);
+      next.fn();
+    }
+    this.#step(end - this.#monotonic);
+  }
+
+  /** As a machine that wakes up: the wall clock jumps, the monotonic one does not. */
+  sleepMachine(ms: number): void {
+    this.#now += ms;
+  }
+
+  #step(ms: number): void {
+    this.#now += ms;
+    this.#monotonic += ms;
+  }
+}
