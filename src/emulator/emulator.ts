@@ -169,6 +169,15 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
   const backends = new Set<ClusterBackend>(options.memberships.map(({ backend }) => backend));
   log.info({ url, plainUrl, memberships: options.memberships.length }, 'the Connect gateway emulator listens');
 
+  let closing: Promise<void> | undefined;
+  const closeAll = async (): Promise<void> => {
+    const closed = [secureListener, plainListener].map((listener) => {
+      listener.close();
+      return once(listener, 'close');
+    });
+    connections.closeAll();
+    await Promise.all([...closed, ...[...backends].map((backend) => backend.close())]);
+  };
   const issueToken: Emulator['issueToken'] = (o) => tokens.issue(o).accessToken;
   return {
     url,
@@ -192,13 +201,9 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
       for (const { backend } of memberships) backends.add(backend);
       fleet.set(memberships);
     },
-    async close() {
-      const closed = [secureListener, plainListener].map((listener) => {
-        listener.close();
-        return once(listener, 'close');
-      });
-      connections.closeAll();
-      await Promise.all([...closed, ...[...backends].map((backend) => backend.close())]);
+    close() {
+      closing ??= closeAll();
+      return closing;
     },
   };
 }

@@ -1,5 +1,11 @@
 import type { Socket } from 'node:net';
 
+/**
+ * Between the last byte and a RST: libuv tells a client that finds both at once of an orderly end, which no client on a
+ * real network would see.
+ */
+export const RESET_LAG_MS = 10;
+
 /** The TCP connections below the servers, found again from the TLS sockets above them. */
 export class Connections {
   readonly #byPeer = new Map<string, Socket>();

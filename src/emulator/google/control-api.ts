@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../../base/clock.js';
-import { sleep } from '../../base/clock.js';
 import { UsageError } from '../../base/errors.js';
 import { headerValue } from '../../base/flat-headers.js';
 import type { Caller } from '../cluster-backend.js';
 import { type Answer, googleError, headersOf, jsonAnswer, notFoundPage } from './answers.js';
+import { pause } from './data-path.js';
 import type { EmulatedFleet, EmulatedProject } from './emulated-fleet.js';
 import { type ErrorName, errorAnswer } from './error-catalogue.js';
 import type { Faults } from './faults.js';
@@ -118,7 +118,7 @@ export class ControlApi {
     const oauth = await answerOAuth(request, path, { tokens, clock });
     if (oauth !== undefined) return oauth;
     const plan = faults.plan({ kind: 'control', streams: false, ...this.#membershipOf(target) });
-    await sleep(clock, plan.rttMs + plan.slowHeadersMs, signal);
+    await pause(clock, plan, signal);
     const route = this.#routes.find(({ method, path: known }) => method === request.method && known.test(path));
     if (route === undefined) return notFoundPage(target);
     const caller = tokens.callerOf(headerValue(request.rawHeaders, 'authorization'));

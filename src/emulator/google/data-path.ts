@@ -9,7 +9,7 @@ import type { Logger } from '../../base/log.js';
 import { parseApiRequest } from '../../kubernetes/api-request.js';
 import type { Caller } from '../cluster-backend.js';
 import { type Answer, answerBytes, headersOf } from './answers.js';
-import type { Connections } from './connections.js';
+import { type Connections, RESET_LAG_MS } from './connections.js';
 import type { DataTarget } from './data-target.js';
 import { collectionOf, type EmulatedFleet, type EmulatedMembership } from './emulated-fleet.js';
 import { type ErrorName, errorAnswer } from './error-catalogue.js';
@@ -67,7 +67,7 @@ export class DataPath {
     });
     const { socket } = request;
     try {
-      await sleep(clock, plan.rttMs + plan.slowHeadersMs, gone.signal);
+      await pause(clock, plan, gone.signal);
     } catch {
       if ('release' in verdict) verdict.release();
       return;
@@ -88,7 +88,12 @@ export class DataPath {
     };
     const forget = faults.register({ subject: verdict.subject, cut });
     const { cut: planned } = plan;
-    if (planned?.afterBytes !== undefined) response.limitBody(planned.afterBytes, () => cut(planned.form));
+    if (planned?.afterBytes !== undefined) {
+      response.limitBody(planned.afterBytes, () => {
+        if (planned.form === 'reset') clock.after(RESET_LAG_MS, () => cut(planned.form));
+        else cut(planned.form);
+      });
+    }
     const cancel = planned?.afterMs === undefined ? undefined : clock.after(planned.afterMs, () => cut(planned.form));
     const done = (): void => {
       cancel?.();
@@ -118,7 +123,7 @@ export class DataPath {
     socket.once('close', () => gone.abort(new Error('the client is gone')));
     if ('release' in verdict) gone.signal.addEventListener('abort', verdict.release, { once: true });
     try {
-      await sleep(clock, plan.rttMs + plan.slowHeadersMs, gone.signal);
+      await pause(clock, plan, gone.signal);
     } catch {
       return;
     }
@@ -213,6 +218,12 @@ export class DataPath {
     stripAuthorization(request);
     return { membership, caller, subject, plan, record, release };
   }
+}
+
+/** What the faults ask to wait for. Without one nothing is waited for, not even a timer of no length. */
+export async function pause(clock: Clock, plan: FaultPlan, signal: AbortSignal): Promise<void> {
+  const ms = plan.rttMs + plan.slowHeadersMs;
+  if (ms > 0) await sleep(clock, ms, signal);
 }
 
 function headerBytes(rawHeaders: readonly string[]): number {

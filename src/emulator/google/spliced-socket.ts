@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Duplex } from 'node:stream';
 import type { Clock } from '../../base/clock.js';
-import type { Connections } from './connections.js';
+import { type Connections, RESET_LAG_MS } from './connections.js';
 import { DelayLine } from './delay-line.js';
 import type { CutForm } from './faults.js';
 import { closeFrame, FrameBoundaries } from './frame-boundaries.js';
@@ -97,7 +97,7 @@ export class SplicedSocket extends Duplex {
     }
     // Even without a byte left to pass, the write's callback says that all before it is with the system.
     this.#sink.write(body.subarray(0, passing), () => {
-      this.#arrived(() => this.#finish(form));
+      this.#arrived(form, () => this.#finish(form));
       done();
     });
   }
@@ -131,11 +131,12 @@ export class SplicedSocket extends Duplex {
     return seen.subarray(end + HEAD_END.length);
   }
 
-  /** Calls `fn` when what was written has left the delay line as well. */
-  #arrived(fn: () => void): void {
+  /** Calls `fn` when what was written has left the delay line as well, and the client has had time to read it. */
+  #arrived(form: CutForm, fn: () => void): void {
     const { clock, rttMs } = this.#options;
-    if (rttMs === 0) fn();
-    else clock.after(rttMs, fn);
+    const wait = rttMs + (form === 'reset' ? RESET_LAG_MS : 0);
+    if (wait === 0) fn();
+    else clock.after(wait, fn);
   }
 
   #finish(form: CutForm): void {

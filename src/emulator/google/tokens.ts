@@ -15,7 +15,7 @@ const DAY_SECONDS = 24 * 3600;
 /** Every credential of the emulator: random, so that only who was given one gets in, and forgotten at exit. */
 export class Tokens {
   readonly #clock: Clock;
-  readonly #access = new Map<string, Caller & { readonly expiresAt: number }>();
+  readonly #access = new Map<string, { readonly caller: Caller; readonly expiresAt: number }>();
   readonly #refresh = new Map<string, Caller>();
   readonly #serviceAccounts = new Map<string, string>();
 
@@ -27,7 +27,7 @@ export class Tokens {
     const accessToken = `ya29.emulator-${randomBytes(24).toString('base64url')}`;
     const expiresAt = this.#clock.now() + (o.expiresInSeconds ?? DAY_SECONDS) * 1000;
     this.#forgetOld();
-    this.#access.set(accessToken, { user: o.user, groups: o.groups ?? [], expiresAt });
+    this.#access.set(accessToken, { caller: { user: o.user, groups: o.groups ?? [] }, expiresAt });
     return { accessToken, expiresAt };
   }
 
@@ -43,7 +43,7 @@ export class Tokens {
     if (bearer === undefined) return undefined;
     const known = this.#access.get(bearer);
     if (known === undefined || known.expiresAt <= this.#clock.now()) return undefined;
-    return known;
+    return known.caller;
   }
 
   expiresAt(accessToken: string): number | undefined {
