@@ -75,7 +75,8 @@ class RealCluster implements ClusterBackend {
         request.end();
       });
       const { gitVersion } = JSON.parse(text) as { gitVersion?: unknown };
-      this.#version = String(gitVersion);
+      if (typeof gitVersion !== 'string') throw new Error('its /version has no gitVersion');
+      this.#version = gitVersion;
     } catch (error) {
       throw new UsageError(`the cluster at ${server.origin} does not tell its version: ${describeError(error)}`, {
         code: 'cluster-unreachable',

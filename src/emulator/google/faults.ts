@@ -15,7 +15,7 @@ export type FaultMatch = (typeof FAULT_MATCHES)[number];
 export const FAULT_MATCHES = ['request', 'upgrade', 'watch', 'control'] as const;
 
 export interface Fault {
-  /** Ends a stream this long after its answer began. */
+  /** Ends a stream this long after it was handed to the cluster. */
   readonly cutAfterMs?: number;
   /** Ends a stream after exactly this many downstream bytes: of a body, or of an upgraded connection after the 101's head. */
   readonly cutAfterBytes?: number;
@@ -29,7 +29,7 @@ export interface Fault {
   readonly rttMs?: number;
   /** Every access token counts as expired. */
   readonly tokenExpired?: boolean;
-  /** The call answers with this row of the error catalogue. */
+  /** The call answers with this row of the error catalogue. Control calls only where `match` says so. */
   readonly answer?: ErrorName;
   /** `memberships.list` over all locations leaves these out and names them as unreachable. */
   readonly unreachable?: readonly string[];

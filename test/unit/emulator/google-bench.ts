@@ -47,7 +47,12 @@ export class FakeCluster implements ClusterBackend {
       response.flushHeaders();
       return;
     }
-    const body = JSON.stringify({ target: context.target, caller: context.caller, headers: request.rawHeaders });
+    const body = JSON.stringify({
+      gitVersion: this.version,
+      target: context.target,
+      caller: context.caller,
+      headers: request.rawHeaders,
+    });
     response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': body.length }).end(body);
   }
 
