@@ -126,7 +126,7 @@ class Daemon implements RunningDaemon {
       address: settings.listen.address,
       certificate,
       tokens: this.#state.tokens,
-      tools: { http: this.#upstream, dialer, clock },
+      tools: { http: this.#upstream, dialer, clock, random: Math.random },
       own: {
         health: {
           live: () => true,

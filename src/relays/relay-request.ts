@@ -8,10 +8,13 @@ import { isConnectionLost, unreachable } from '../gateway/http-upstream.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
+import { type Continuation, continuationFor } from './continuation.js';
 import { answerRequest, ownAnswer } from './failure-answer.js';
 import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
+import { resumeBody } from './resume-body.js';
 import type { RelayCall, RelayTools } from './served-membership.js';
 import { assertWithinHeaderLimit, requestHeaders, responseHeaders } from './upstream-headers.js';
+import { writeAll } from './write-all.js';
 
 /**
  * The API server ends ordinary requests after 60 s by itself; the gateway and the agent add their own. Watches and
@@ -43,6 +46,8 @@ export async function relayRequest(
 type AttemptEnd =
   /** Answered, aborted or destroyed: nothing is left to do. */
   | { readonly kind: 'ended' }
+  /** A body that can be continued has ended, in whatever form. */
+  | { readonly kind: 'cut' }
   | { readonly kind: 'token-refused' }
   | { readonly kind: 'failed'; readonly error: unknown };
 
@@ -51,6 +56,7 @@ class RequestRelay {
   readonly #call: Parameters<typeof relayRequest>[1];
   readonly #api: ApiRequest;
   readonly #hasBody: boolean;
+  readonly #continuation: Continuation | undefined;
   readonly #clientGone = new AbortController();
   readonly #startedAt: number;
   #current: UpstreamCall | undefined;
@@ -63,6 +69,13 @@ class RequestRelay {
     this.#startedAt = tools.clock.monotonic();
     const { headers } = call.request;
     this.#hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+    this.#continuation = continuationFor({
+      api: this.#api,
+      method: call.request.method ?? 'GET',
+      target: call.target,
+      headers: call.request.rawHeaders,
+      now: this.#startedAt,
+    });
     call.response.on('close', () => {
       if (!call.response.writableFinished) {
         this.#clientGone.abort(new Error('the client is gone'));
@@ -75,7 +88,7 @@ class RequestRelay {
 
   async run(): Promise<void> {
     const { request, served } = this.#call;
-    const headers = requestHeaders(request.rawHeaders);
+    const headers = this.#upstreamHeaders();
     const replayable = !this.#hasBody && SAFE_METHODS.has(request.method ?? '');
     let token = await served.tokens.get(this.#clientGone.signal);
     let repeatedForToken = false;
@@ -84,6 +97,10 @@ class RequestRelay {
       const mayRefresh = replayable && !repeatedForToken;
       const end = await this.#attempt({ token, headers, mayRefresh });
       if (end.kind === 'ended') return;
+      if (end.kind === 'cut') {
+        await this.#resume(headers);
+        return;
+      }
       if (end.kind === 'token-refused') {
         repeatedForToken = true;
         served.tokens.invalidate(token);
@@ -93,6 +110,33 @@ class RequestRelay {
         repeatedForConnection = true;
       }
     }
+  }
+
+  /** A body that is to be continued must be readable here. */
+  #upstreamHeaders(): FlatHeaders {
+    const headers = requestHeaders(this.#call.request.rawHeaders);
+    return this.#continuation === undefined ? headers : withoutHeader(headers, 'accept-encoding');
+  }
+
+  async #resume(headers: FlatHeaders): Promise<void> {
+    const { response, served, log } = this.#call;
+    if (this.#continuation === undefined) return;
+    await resumeBody({
+      tools: this.#tools,
+      served,
+      api: this.#api,
+      log,
+      headers,
+      continuation: this.#continuation,
+      response,
+      clientGone: this.#clientGone.signal,
+      onBytes: (count) => {
+        this.#bytesDown += count;
+      },
+      onUpstream: (upstream) => {
+        this.#current = upstream;
+      },
+    });
   }
 
   #attempt(options: { token: AccessToken; headers: FlatHeaders; mayRefresh: boolean }): Promise<AttemptEnd> {
@@ -108,6 +152,8 @@ class RequestRelay {
         api: this.#api,
         membership: served.membership.alias,
         mayRefresh: options.mayRefresh,
+        continuation: this.#continuation,
+        now: () => this.#tools.clock.monotonic(),
         onRefused: () => served.tokens.invalidate(options.token),
         onBytes: (count) => {
           this.#bytesDown += count;
@@ -120,7 +166,7 @@ class RequestRelay {
         {
           address: served.address,
           method: request.method ?? 'GET',
-          target: served.address.pathPrefix + target,
+          target: served.address.pathPrefix + (this.#continuation?.firstTarget ?? target),
           headers,
           body: this.#hasBody ? request : null,
           headersTimeoutMs: unlimited ? 0 : HEADERS_DEADLINE_MS,
@@ -162,6 +208,8 @@ interface ResponseRelayOptions {
   readonly api: ApiRequest;
   readonly membership: string;
   readonly mayRefresh: boolean;
+  readonly continuation: Continuation | undefined;
+  readonly now: () => number;
   readonly onRefused: () => void;
   readonly onBytes: (count: number) => void;
   readonly abort: () => void;
@@ -171,6 +219,8 @@ interface ResponseRelayOptions {
 /** Writes one upstream answer to the client; holds a failure's body back until it has been judged. */
 class ResponseRelay implements ResponseSink {
   readonly #o: ResponseRelayOptions;
+  /** Set once the body is one that can be continued. */
+  #continuation: Continuation | undefined;
   #held: { status: number; statusText: string; headers: FlatHeaders; body: FailureBody } | undefined;
   #done = false;
 
@@ -203,6 +253,7 @@ class ResponseRelay implements ResponseSink {
 
   data(chunk: Buffer): boolean {
     if (this.#done) return true;
+    if (this.#continuation !== undefined) return this.#continue(this.#continuation, chunk);
     this.#o.onBytes(chunk.length);
     if (this.#held === undefined) return this.#o.response.write(chunk);
     if (this.#held.body.add(chunk)) this.#release();
@@ -211,6 +262,10 @@ class ResponseRelay implements ResponseSink {
 
   end(trailers: FlatHeaders): void {
     if (this.#done) return;
+    if (this.#continuation !== undefined) {
+      this.#finish({ kind: 'cut' });
+      return;
+    }
     if (this.#held !== undefined) this.#release();
     if (this.#done) return;
     if (trailers.length > 0) this.#o.response.addTrailers(pairs(trailers));
@@ -220,7 +275,9 @@ class ResponseRelay implements ResponseSink {
 
   failed(error: unknown): void {
     if (this.#done) return;
-    if (this.#o.response.headersSent) {
+    if (this.#continuation !== undefined) {
+      this.#finish({ kind: 'cut' });
+    } else if (this.#o.response.headersSent) {
       // An ending is never invented: the client must see that the body is not whole.
       this.#o.response.destroy();
       this.#finish({ kind: 'ended' });
@@ -247,10 +304,30 @@ class ResponseRelay implements ResponseSink {
     this.#o.abort();
   }
 
+  #continue(continuation: Continuation, chunk: Buffer): boolean {
+    try {
+      const more = writeAll(this.#o.response, continuation.push(chunk), this.#o.onBytes);
+      if (!continuation.finished) return more;
+      this.#o.response.end();
+      this.#finish({ kind: 'ended' });
+      this.#o.abort();
+      return true;
+    } catch {
+      // Not what its type says: nothing that follows could be trusted.
+      this.#o.response.destroy();
+      this.#finish({ kind: 'ended' });
+      this.#o.abort();
+      return true;
+    }
+  }
+
   #begin(status: number, statusText: string, headers: FlatHeaders): void {
-    const { response } = this.#o;
+    const { response, continuation } = this.#o;
+    if (status === 200 && continuation?.begin(headers, this.#o.now()) === true) this.#continuation = continuation;
     response.sendDate = false;
-    response.writeHead(status, statusText, responseHeaders(headers));
+    // What the client gets of a continued body has another length.
+    const own = this.#continuation === undefined ? headers : withoutHeader(headers, 'content-length');
+    response.writeHead(status, statusText, responseHeaders(own));
     // The head of a quiet watch must not wait for its first event, but a body that is already here may share its record.
     setImmediate(() => {
       if (!response.writableEnded && !response.destroyed) response.flushHeaders();
@@ -261,6 +338,14 @@ class ResponseRelay implements ResponseSink {
     this.#done = true;
     this.#o.settle(end);
   }
+}
+
+function withoutHeader(headers: FlatHeaders, name: string): FlatHeaders {
+  const kept: (string | Buffer)[] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if (String(headers[i]).toLowerCase() !== name) kept.push(headers[i] as string, headers[i + 1] as string);
+  }
+  return kept as string[];
 }
 
 function pairs(headers: FlatHeaders): [string, string][] {

@@ -18,6 +18,8 @@ export interface RelayTools {
   readonly http: HttpUpstream;
   readonly dialer: Dialer;
   readonly clock: Clock;
+  /** From 0 to 1. */
+  readonly random: () => number;
 }
 
 /** One call of one client. */

@@ -129,7 +129,7 @@ export async function openTestFrontDoor(options: { own?: Partial<OwnApiSource> }
     address: '127.0.0.1',
     certificate: pair,
     tokens: { hub: 'hub-token', ofMembership: (name) => `local-${name.split('/').at(-1)}` },
-    tools: { http: upstream, dialer, clock: systemClock },
+    tools: { http: upstream, dialer, clock: systemClock, random: () => 0 },
     own: {
       health: { live: () => true, started: () => true, ready: () => true },
       memberships: () => ({ memberships: [] }),

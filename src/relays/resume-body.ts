@@ -1,0 +1,259 @@
+import type { ServerResponse } from 'node:http';
+import { sleep } from '../base/clock.js';
+import { describeError } from '../base/errors.js';
+import type { FlatHeaders } from '../base/flat-headers.js';
+import type { Logger } from '../base/log.js';
+import type { ResponseSink, UpstreamCall } from '../gateway/http-upstream.js';
+import { Redial } from '../gateway/redial.js';
+import type { ApiRequest } from '../kubernetes/api-request.js';
+import type { Continuation } from './continuation.js';
+import { FailureBody, judgeFailure } from './failure-body.js';
+import type { RelayTools, ServedMembership } from './served-membership.js';
+import { writeAll } from './write-all.js';
+
+/** An answer to a resume that does not come is a cut like any other. */
+const HEAD_DEADLINE_MS = 30_000;
+/** Enough for any pod; the answer is only looked at for its container statuses. */
+const MAX_POD_BYTES = 8 * 1024 * 1024;
+
+export interface ResumeOptions {
+  readonly tools: RelayTools;
+  readonly served: ServedMembership;
+  readonly api: ApiRequest;
+  readonly log: Logger;
+  /** Of the client's request, without a credential. */
+  readonly headers: FlatHeaders;
+  readonly continuation: Continuation;
+  readonly response: ServerResponse;
+  readonly clientGone: AbortSignal;
+  readonly onBytes: (count: number) => void;
+  /** The upstream call that the client's backpressure and leaving concern from now on. */
+  readonly onUpstream: (call: UpstreamCall) => void;
+}
+
+/**
+ * Goes on with a body whose upstream has ended: asks again from where the client stands, as often as it takes, with
+ * growing pauses. Returns when the stream is over for the client, which then has its end.
+ */
+export async function resumeBody(options: ResumeOptions): Promise<void> {
+  const { tools, continuation, response, clientGone, log } = options;
+  const redial = new Redial({ random: tools.random });
+  const cutAt = tools.clock.monotonic();
+  let resumes = 0;
+  let gapFrom = cutAt;
+  while (!clientGone.aborted) {
+    try {
+      const step = await continuation.next((target) => getJson(options, target), tools.clock.monotonic());
+      if (step.kind === 'end') {
+        response.end();
+        return;
+      }
+      await sleep(tools.clock, redial.nextPauseMs(), clientGone);
+      const onHead = (): void => {
+        resumes++;
+        redial.succeeded();
+        log.info({ resumes, gapMs: Math.round(tools.clock.monotonic() - gapFrom) }, 'stream resumed after a cut');
+      };
+      const end = await attempt(options, step.target, onHead);
+      if (end === 'over') {
+        response.end();
+        return;
+      }
+      if (end === 'broken') {
+        response.destroy();
+        return;
+      }
+      if (redial.attempts === 0) gapFrom = tools.clock.monotonic();
+    } catch (error) {
+      if (clientGone.aborted) return;
+      if (redial.attempts === 1) log.info({}, `a cut stream cannot go on yet: ${describeError(error)}`);
+      // The question about the pod failed before there was a pause.
+      await sleep(tools.clock, redial.nextPauseMs(), clientGone).catch(() => {});
+    }
+  }
+}
+
+/**
+ * `cut`: it went on and was cut again, or did not go on; `over`: the client has to ask anew, which tells it why;
+ * `broken`: the body is not to be trusted.
+ */
+type ResumeEnd = 'cut' | 'over' | 'broken';
+
+async function attempt(options: ResumeOptions, target: string, onHead: () => void): Promise<ResumeEnd> {
+  const { served, tools, headers, clientGone } = options;
+  const token = await served.tokens.get(clientGone);
+  let leave = (): void => {};
+  try {
+    return await new Promise((resolve) => {
+      leave = () => resolve('over');
+      clientGone.addEventListener('abort', leave, { once: true });
+      const sink = new ResumeSink({
+        ...options,
+        onHead,
+        onRefused: () => served.tokens.invalidate(token),
+        abort: () => call.abort(),
+        settle: resolve,
+      });
+      const call = tools.http.send(
+        {
+          address: served.address,
+          method: 'GET',
+          target: served.address.pathPrefix + target,
+          headers: [...headers, 'Authorization', `Bearer ${token.value}`],
+          body: null,
+          headersTimeoutMs: HEAD_DEADLINE_MS,
+        },
+        sink,
+      );
+      options.onUpstream(call);
+    });
+  } finally {
+    clientGone.removeEventListener('abort', leave);
+  }
+}
+
+interface ResumeSinkOptions extends ResumeOptions {
+  readonly onHead: () => void;
+  /** Upstream did not take the token. */
+  readonly onRefused: () => void;
+  readonly abort: () => void;
+  readonly settle: (end: ResumeEnd) => void;
+}
+
+class ResumeSink implements ResponseSink {
+  readonly #o: ResumeSinkOptions;
+  #refusal: { status: number; headers: FlatHeaders; body: FailureBody } | undefined;
+  #done = false;
+
+  constructor(options: ResumeSinkOptions) {
+    this.#o = options;
+  }
+
+  information(): void {}
+
+  head(status: number, _statusText: string, headers: FlatHeaders): void {
+    const { continuation, tools } = this.#o;
+    if (status !== 200) {
+      if (status === 401) this.#o.onRefused();
+      this.#refusal = { status, headers, body: new FailureBody() };
+    } else if (continuation.begin(headers, tools.clock.monotonic())) {
+      this.#o.onHead();
+    } else {
+      this.#finish('over');
+    }
+  }
+
+  data(chunk: Buffer): boolean {
+    if (this.#done) return true;
+    if (this.#refusal !== undefined) {
+      if (this.#refusal.body.add(chunk)) this.#judge();
+      return true;
+    }
+    const { response, continuation, onBytes } = this.#o;
+    try {
+      const more = writeAll(response, continuation.push(chunk), onBytes);
+      if (continuation.finished) this.#finish('over');
+      return more;
+    } catch {
+      this.#finish('broken');
+      return true;
+    }
+  }
+
+  end(): void {
+    if (this.#refusal === undefined) this.#finish('cut');
+    else this.#judge();
+  }
+
+  failed(): void {
+    this.#finish('cut');
+  }
+
+  /**
+   * The gateway's own troubles pass: no agent (a 404 of Google's), quota, restarts. What the cluster itself refuses (403,
+   * 404, 410) it would refuse again, and says so to the client's own next request.
+   */
+  #judge(): void {
+    const refusal = this.#refusal;
+    if (this.#done || refusal === undefined) return;
+    const { status, headers, body } = refusal;
+    const { api, served, continuation } = this.#o;
+    const verdict = judgeFailure({
+      status,
+      headers,
+      body: body.bytes(),
+      request: api,
+      membership: served.membership.alias,
+    });
+    const passing = verdict.kind !== 'pass' || status === 401 || status === 429 || status >= 500;
+    this.#finish(passing ? 'cut' : continuation.whenRefused === 'end' ? 'over' : 'broken');
+  }
+
+  #finish(end: ResumeEnd): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#o.settle(end);
+    if (end !== 'cut') this.#o.abort();
+  }
+}
+
+/** Rejects on anything but a JSON answer or a pod that is gone, for which it answers undefined. */
+async function getJson(options: ResumeOptions, target: string): Promise<unknown> {
+  const { served, tools, clientGone } = options;
+  const token = await served.tokens.get(clientGone);
+  const body = await new Promise<{ status: number; text: string }>((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let status = 0;
+    let bytes = 0;
+    const call = tools.http.send(
+      {
+        address: served.address,
+        method: 'GET',
+        target: served.address.pathPrefix + target,
+        headers: [
+          ...identityHeaders(options.headers),
+          'Accept',
+          'application/json',
+          'Authorization',
+          `Bearer ${token.value}`,
+        ],
+        body: null,
+        headersTimeoutMs: HEAD_DEADLINE_MS,
+      },
+      {
+        information: () => {},
+        head: (code) => {
+          status = code;
+        },
+        data: (chunk) => {
+          bytes += chunk.length;
+          if (bytes > MAX_POD_BYTES) {
+            reject(new Error(`the answer to ${target} is too large`));
+            call.abort();
+          } else {
+            chunks.push(chunk);
+          }
+          return true;
+        },
+        end: () => resolve({ status, text: Buffer.concat(chunks).toString('utf8') }),
+        failed: reject,
+      },
+    );
+  });
+  if (body.status === 401) served.tokens.invalidate(token);
+  const parsed = JSON.parse(body.text) as { kind?: string; status?: unknown; reason?: string };
+  if (body.status === 200) return parsed;
+  // Only the cluster itself can say that the pod is gone; an agent that is lost is a 404 of Google's.
+  if (body.status === 404 && parsed.kind === 'Status' && parsed.reason === 'NotFound') return undefined;
+  throw new Error(`HTTP ${body.status} to ${target}`);
+}
+
+/** Whoever the client says it is, it must be for this question as well. */
+function identityHeaders(headers: FlatHeaders): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = String(headers[i]);
+    if (/^(impersonate-|user-agent$)/i.test(name)) kept.push(name, String(headers[i + 1]));
+  }
+  return kept;
+}
