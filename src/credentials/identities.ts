@@ -1,8 +1,9 @@
 import type { Clock } from '../base/clock.js';
 import { CodedError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
-import { CachedTokenSource } from './cached-token-source.js';
-import { googleTokens } from './google.js';
+import { createCachedTokenSource } from './cached-token-source.js';
+import type { Environment } from './credentials-file.js';
+import { googleCredentials } from './google.js';
 import { TokenFile } from './token-file.js';
 import type { TokenSource } from './token-source.js';
 
@@ -16,38 +17,41 @@ export interface IdentitySettings {
   readonly quotaProject?: string | undefined;
 }
 
-/** Throws a CodedError for an identity that cannot work. */
+/** Throws a CodedError for an identity that cannot work. Nothing is fetched before the first `get`. */
 export function createTokenSource(options: {
   name: string;
   identity: IdentitySettings;
   clock: Clock;
   log: Logger;
+  /** Where the application default credentials are looked for; the process's own when absent. */
+  env?: Environment;
 }): TokenSource {
-  const { name, identity, clock } = options;
+  const { name, identity, clock, env = process.env } = options;
   if (identity.impersonate !== undefined && identity.impersonate.length > 0) {
-    throw unsupported(`identity ${name}: impersonate: is not built yet; use a token file of the service account`);
+    throw refuse(`identity ${name}: impersonate: is not built yet; use a token file of the service account`);
   }
   const log = options.log.child({ identity: name });
   switch (identity.source) {
-    case 'token-file':
-      return new TokenFile({ path: identity.tokenFile ?? '', now: () => clock.now() });
+    case 'token-file': {
+      const path = identity.tokenFile;
+      if (path === undefined || path === '') throw refuse(`identity ${name}: source token-file needs tokenFile`);
+      return new TokenFile({ path, now: () => clock.now() });
+    }
     case 'key-file': {
-      const keyFile = identity.keyFile ?? '';
-      const fetch = googleTokens({ keyFile });
-      return new CachedTokenSource({ description: `key file ${keyFile}`, fetch, clock, log });
+      const { keyFile } = identity;
+      if (keyFile === undefined || keyFile === '') throw refuse(`identity ${name}: source key-file needs keyFile`);
+      return createCachedTokenSource({ ...googleCredentials({ keyFile, env }), clock, log });
     }
     case 'auto':
-    case 'adc': {
-      const description = 'application default credentials';
-      return new CachedTokenSource({ description, fetch: googleTokens({}), clock, log });
-    }
+    case 'adc':
+      return createCachedTokenSource({ ...googleCredentials({ env }), clock, log });
     case 'gcloud':
-      throw unsupported(
+      throw refuse(
         `identity ${name}: source gcloud is not built yet; use source adc after gcloud auth application-default login`,
       );
   }
 }
 
-function unsupported(message: string): CodedError {
+function refuse(message: string): CodedError {
   return new CodedError({ code: 'identity-unsupported', message, answer: { status: 501, reason: 'NotImplemented' } });
 }

@@ -48,9 +48,12 @@ export class TokenFile implements TokenSource {
   close(): void {}
 
   #read(): AccessToken {
-    const { mtimeMs, size, ino } = statSync(this.#path);
-    const stamp = `${mtimeMs} ${size} ${ino}`;
+    const about = statSync(this.#path, { bigint: true });
+    const { mtimeNs, size, ino } = about;
+    const stamp = `${mtimeNs} ${size} ${ino}`;
     if (this.#seen?.stamp === stamp) return this.#seen.token;
+    // Reading a pipe that nobody writes to would stop the whole daemon.
+    if (!about.isFile()) throw this.#refuse('it is not a regular file');
     if (size > MAX_TOKEN_BYTES) throw this.#refuse(`it has ${size} bytes`);
     const value = readFileSync(this.#path, 'utf8').trim();
     if (value === '') throw this.#refuse('it is empty');
@@ -68,7 +71,11 @@ export class TokenFile implements TokenSource {
 
   #unreadable(error: unknown): CodedError {
     const code = systemCode(error) ?? String(error);
-    return this.#failure(`cannot read the token file ${this.#path}: ${code}; check identities.*.tokenFile`, error);
+    const why = code === 'ENOENT' ? 'it does not exist (ENOENT)' : code;
+    return this.#failure(
+      `cannot read the token file ${this.#path}: ${why}; expected one access token, as gcloud auth print-access-token prints it; check identities.*.tokenFile`,
+      error,
+    );
   }
 
   #failure(message: string, cause?: unknown): CodedError {
