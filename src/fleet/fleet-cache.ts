@@ -15,8 +15,11 @@ export interface KnownMembership {
   readonly state: string;
   readonly uniqueId?: string | undefined;
   readonly kubernetesVersion?: string | undefined;
+  /** Google's, whatever the configuration puts in its place. */
   readonly endpoint: string;
-  readonly endpointSource: 'config' | 'generateCredentials' | 'formula';
+  readonly endpointSource: 'generateCredentials' | 'formula';
+  /** The gateway override that was asked for the endpoint. What an emulator told is not for Google, nor the reverse. */
+  readonly endpointToldBy?: string | undefined;
   /** When generateCredentials was last asked, ms since the epoch. */
   readonly endpointAskedAt?: number | undefined;
   readonly stale: boolean;
@@ -44,7 +47,8 @@ const SCHEMA = v.object({
       uniqueId: v.optional(text),
       kubernetesVersion: v.optional(text),
       endpoint: v.pipe(text, v.url()),
-      endpointSource: v.picklist(['config', 'generateCredentials', 'formula']),
+      endpointSource: v.picklist(['generateCredentials', 'formula']),
+      endpointToldBy: v.optional(text),
       endpointAskedAt: v.optional(v.number()),
       stale: v.boolean(),
     }),
@@ -57,20 +61,30 @@ export function createFleetCache(options: {
   write: (content: unknown) => void;
   log: Logger;
 }): FleetCache {
+  const { read, write, log } = options;
+  let saved = '';
   return {
     load() {
-      const content = options.read();
-      if (content === undefined) return [];
-      const parsed = v.safeParse(SCHEMA, content);
-      if (parsed.success) return parsed.output.memberships;
-      options.log.warn({}, 'the cached fleet is not readable and is fetched anew');
+      try {
+        const content = read();
+        if (content === undefined) return [];
+        const parsed = v.safeParse(SCHEMA, content);
+        if (parsed.success) return parsed.output.memberships;
+        log.warn({}, 'the cached fleet has another format and is fetched anew');
+      } catch (error) {
+        log.warn({}, `the cached fleet cannot be read and is fetched anew: ${describeError(error)}`);
+      }
       return [];
     },
     save(memberships) {
+      // A fleet seldom changes; its file need not be written at every refresh.
+      const now = JSON.stringify(memberships);
+      if (now === saved) return;
       try {
-        options.write({ version: 1, memberships });
+        write({ version: 1, memberships });
+        saved = now;
       } catch (error) {
-        options.log.warn({}, `the fleet could not be cached: ${describeError(error)}`);
+        log.warn({}, `the fleet could not be cached: ${describeError(error)}`);
       }
     },
   };

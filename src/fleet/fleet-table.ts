@@ -15,11 +15,14 @@ export interface PinnedMembership {
 /** The served memberships: what is known, under the names and settings of the configuration. */
 export class FleetTable implements MembershipTable {
   readonly #pinned: readonly PinnedMembership[];
+  /** Takes the place of scheme and host of every endpoint that the configuration does not name in full. */
+  readonly #override: string | undefined;
   readonly #listeners = new Set<(change: MembershipChange) => void>();
   #memberships: ReadonlyMap<string, Membership> = new Map();
 
-  constructor(pinned: readonly PinnedMembership[]) {
-    this.#pinned = pinned;
+  constructor(options: { pinned: readonly PinnedMembership[]; connectgatewayOverride?: string | undefined }) {
+    this.#pinned = options.pinned;
+    this.#override = options.connectgatewayOverride?.replace(/\/+$/, '');
   }
 
   list(): readonly Membership[] {
@@ -67,10 +70,37 @@ export class FleetTable implements MembershipTable {
     const memberships = rows.map(({ entry, pin }) => {
       const pinned = this.#pinned[pin];
       const alias = pinned?.alias ?? aliases.get(entry.name) ?? entry.id;
-      return { rank: pin === -1 ? this.#pinned.length : pin, membership: toMembership(entry, alias, pinned) };
+      return { rank: pin === -1 ? this.#pinned.length : pin, membership: this.#membership(entry, alias, pinned) };
     });
     memberships.sort((a, b) => a.rank - b.rank || (a.membership.alias < b.membership.alias ? -1 : 1));
     return new Map(memberships.map(({ membership }) => [membership.name, membership]));
+  }
+
+  #membership(entry: KnownMembership, alias: string, pinned: PinnedMembership | undefined): Membership {
+    const { projectId, uniqueId, kubernetesVersion } = entry;
+    return {
+      name: entry.name,
+      project: entry.project,
+      ...(projectId === undefined ? {} : { projectId }),
+      location: entry.location,
+      id: entry.id,
+      alias,
+      kind: entry.kind,
+      state: entry.state,
+      ...(uniqueId === undefined ? {} : { uniqueId }),
+      ...(kubernetesVersion === undefined ? {} : { kubernetesVersion }),
+      endpoint: pinned?.endpoint ?? this.#withOverride(entry.endpoint),
+      endpointSource: pinned?.endpoint === undefined ? entry.endpointSource : 'config',
+      identity: pinned?.identity ?? 'default',
+      policy: pinned?.policy ?? 'full',
+      ...(pinned?.port === undefined ? {} : { port: pinned.port }),
+      stale: entry.stale,
+    };
+  }
+
+  /** The path is Google's. */
+  #withOverride(endpoint: string): string {
+    return this.#override === undefined ? endpoint : this.#override + new URL(endpoint).pathname;
   }
 }
 
@@ -88,26 +118,4 @@ export function isPinOf(
 function isGone(old: Membership, now: Membership | undefined): boolean {
   if (now === undefined) return true;
   return old.uniqueId !== undefined && now.uniqueId !== undefined && old.uniqueId !== now.uniqueId;
-}
-
-function toMembership(entry: KnownMembership, alias: string, pinned: PinnedMembership | undefined): Membership {
-  const { projectId, uniqueId, kubernetesVersion } = entry;
-  return {
-    name: entry.name,
-    project: entry.project,
-    ...(projectId === undefined ? {} : { projectId }),
-    location: entry.location,
-    id: entry.id,
-    alias,
-    kind: entry.kind,
-    state: entry.state,
-    ...(uniqueId === undefined ? {} : { uniqueId }),
-    ...(kubernetesVersion === undefined ? {} : { kubernetesVersion }),
-    endpoint: pinned?.endpoint ?? entry.endpoint,
-    endpointSource: pinned?.endpoint === undefined ? entry.endpointSource : 'config',
-    identity: pinned?.identity ?? 'default',
-    policy: pinned?.policy ?? 'full',
-    ...(pinned?.port === undefined ? {} : { port: pinned.port }),
-    stale: entry.stale,
-  };
 }

@@ -1,9 +1,9 @@
 import type { Clock } from '../base/clock.js';
-import { describeError } from '../base/errors.js';
+import { CodedError, describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { FleetCache, KnownMembership } from './fleet-cache.js';
 import { FleetTable, isPinOf, type PinnedMembership } from './fleet-table.js';
-import type { HubClient, HubMembership } from './hub-client.js';
+import type { HubClient, HubListing, HubMembership } from './hub-client.js';
 import type { MembershipTable } from './membership.js';
 import { endpointByFormula, formatMembershipName, parseMembershipName } from './names.js';
 
@@ -15,6 +15,8 @@ const FIRST_RETRY_MS = 5000;
 const ASK_ENDPOINT_AGAIN_MS = 60 * 60_000;
 /** generateCredentials calls at a time: a large fleet must not burn its quota in one burst. */
 const ENDPOINTS_AT_ONCE = 8;
+/** Then what has been found so far is served: one slow project or gateway host must not hold up the others. */
+const PATIENCE_MS = 5000;
 
 export interface RefreshReport {
   /** How many memberships are served now. */
@@ -49,26 +51,30 @@ export interface FleetOptions {
   readonly log: Logger;
 }
 
+interface ProjectIds {
+  readonly number: string;
+  readonly id?: string;
+}
+
 class GoogleFleet implements Fleet {
   readonly table: FleetTable;
   readonly #o: FleetOptions;
   readonly #stopping = new AbortController();
-  readonly #projects = new Map<string, { number: string; id?: string }>();
-  #known: readonly KnownMembership[];
+  readonly #ids = new Map<string, ProjectIds>();
+  /** By the project as configured; under '' what only the configuration names. */
+  readonly #found = new Map<string, readonly KnownMembership[]>();
+  /** Pins of listed projects that gkehub does not know (any more). */
+  readonly #absent = new Set<string>();
   #refreshing: Promise<RefreshReport> | undefined;
   #failuresInARow = 0;
   #cancelNext = (): void => {};
 
   constructor(options: FleetOptions) {
     this.#o = options;
-    this.table = new FleetTable(options.pinned);
-    // What the configuration no longer names is not served, whatever the cache says.
-    const remembered = options.cache.load().filter((entry) => this.#isConfigured(entry));
-    for (const { listedUnder, project, projectId } of remembered) {
-      this.#projects.set(listedUnder, { number: project, ...(projectId === undefined ? {} : { id: projectId }) });
-    }
-    this.#known = [...remembered, ...this.#pinnedWithout(remembered)];
-    this.table.update(this.#known);
+    this.table = new FleetTable(options);
+    for (const entry of options.cache.load()) this.#remember(entry);
+    this.#found.set('', this.#byHand());
+    this.table.update(this.#known());
   }
 
   refresh(): Promise<RefreshReport> {
@@ -79,13 +85,17 @@ class GoogleFleet implements Fleet {
   }
 
   async start(): Promise<void> {
-    const { failures } = await this.refresh();
+    const failed = await this.refresh().then(
+      ({ failures }) => failures.length > 0,
+      (error: unknown) => {
+        this.#o.log.error({}, `refreshing the fleet: ${describeError(error)}`);
+        return true;
+      },
+    );
     if (this.#stopping.signal.aborted) return;
-    this.#failuresInARow = failures.length > 0 ? this.#failuresInARow + 1 : 0;
-    const retry = Math.min(REFRESH_MS, FIRST_RETRY_MS * 2 ** (this.#failuresInARow - 1));
-    this.#cancelNext = this.#o.clock.after(failures.length > 0 ? retry : REFRESH_MS, () => {
-      this.start().catch((error: unknown) => this.#o.log.error({}, `refreshing the fleet: ${describeError(error)}`));
-    });
+    this.#failuresInARow = failed ? this.#failuresInARow + 1 : 0;
+    const pause = failed ? Math.min(REFRESH_MS, FIRST_RETRY_MS * 2 ** (this.#failuresInARow - 1)) : REFRESH_MS;
+    this.#cancelNext = this.#o.clock.after(pause, () => void this.start());
   }
 
   close(): void {
@@ -94,129 +104,150 @@ class GoogleFleet implements Fleet {
   }
 
   async #refresh(): Promise<RefreshReport> {
-    const { projects } = this.#o;
-    const listings = await Promise.all(projects.map((project) => this.#list(project)));
-    const listed = listings.flatMap(({ memberships }) => memberships);
-    const found = [...listed, ...this.#pinnedWithout(listed, this.#known)];
-    const located = await mapLimited(found, ENDPOINTS_AT_ONCE, (entry) => this.#withEndpoint(entry));
-    const failures = listings.flatMap(({ failure }) => (failure === undefined ? [] : [failure]));
-    const unreachable = [...new Set(listings.flatMap((listing) => listing.unreachable))];
-    if (!this.#stopping.signal.aborted) {
-      this.#known = located;
-      this.table.update(located);
-      this.#o.cache.save(located);
-    }
-    return { memberships: located.length, unreachable, failures };
-  }
-
-  async #list(project: string): Promise<Listing> {
-    const { hub, log } = this.#o;
-    const old = this.#known.filter((entry) => entry.listedUnder === project);
-    try {
-      const [ids, listing] = await Promise.all([
-        this.#resolveProject(project),
-        hub.list(project, this.#stopping.signal),
-      ]);
-      if (listing.unreachable.length > 0) {
-        log.warn(
-          { project, locations: listing.unreachable.join(',') },
-          'locations are unreachable: serving what is known',
-        );
-      }
-      const lost = old
-        .filter((entry) => listing.unreachable.includes(entry.location))
-        .filter(
-          (entry) => !listing.memberships.some(({ location, id }) => location === entry.location && id === entry.id),
-        )
-        .map((entry) => ({ ...entry, stale: true }));
-      const fresh = listing.memberships.map((membership) => this.#merge(project, ids, membership));
-      return { memberships: [...fresh, ...lost], unreachable: listing.unreachable };
-    } catch (error) {
-      const failure = `project ${project}: ${describeError(error)}`;
-      if (!this.#stopping.signal.aborted)
-        log.warn({ project }, `the fleet could not be listed: ${describeError(error)}`);
-      return { memberships: old.map((entry) => ({ ...entry, stale: true })), unreachable: [], failure };
-    }
-  }
-
-  #merge(project: string, ids: { number: string; id?: string }, membership: HubMembership): KnownMembership {
-    const { location, id, kind, state, uniqueId, kubernetesVersion } = membership;
-    // One key, however the project was named in the call.
-    const name = formatMembershipName({ project: ids.number, location, id });
-    const before = this.#known.find((entry) => entry.name === name && entry.uniqueId === uniqueId);
-    const { connectgatewayOverride: override } = this.#o;
-    const formula = endpointByFormula(
-      { project: ids.number, location, id },
-      { gke: kind === 'gke', ...(override === undefined ? {} : { override }) },
-    );
-    const known = before?.endpointSource === 'generateCredentials' ? before : undefined;
-    return {
-      ...{ name, listedUnder: project, project: ids.number, location, id, kind, state },
-      ...(ids.id === undefined ? {} : { projectId: ids.id }),
-      ...(uniqueId === undefined ? {} : { uniqueId }),
-      ...(kubernetesVersion === undefined ? {} : { kubernetesVersion }),
-      endpoint: known === undefined ? formula : withOrigin(known.endpoint, override),
-      endpointSource: known === undefined ? 'formula' : 'generateCredentials',
-      ...(before?.endpointAskedAt === undefined ? {} : { endpointAskedAt: before.endpointAskedAt }),
-      stale: false,
+    let patient = true;
+    const cancel = this.#o.clock.after(PATIENCE_MS, () => {
+      patient = false;
+      this.#publish();
+    });
+    const done = (): void => {
+      if (!patient) this.#publish();
     };
+    try {
+      const outcomes = await Promise.all(
+        this.#o.projects.map((project) => this.#refreshProject(project).finally(done)),
+      );
+      this.#found.set('', this.#byHand());
+      await this.#locate('');
+      this.#publish();
+      const known = this.#known();
+      if (!this.#stopping.signal.aborted) this.#o.cache.save(known);
+      return {
+        memberships: known.length,
+        unreachable: [...new Set(outcomes.flatMap(({ unreachable }) => unreachable))],
+        failures: outcomes.flatMap(({ failure }) => (failure === undefined ? [] : [failure])),
+      };
+    } finally {
+      cancel();
+    }
   }
 
-  /** Fleet URLs want the number. Where nobody may look it up, the id has to do. */
-  async #resolveProject(project: string): Promise<{ number: string; id?: string }> {
-    const known = this.#projects.get(project);
-    if (known !== undefined && /^\d+$/.test(known.number)) return known;
+  #publish(): void {
+    if (!this.#stopping.signal.aborted) this.table.update(this.#known());
+  }
+
+  /** Each once, though a project may be configured by its id and by its number. */
+  #known(): readonly KnownMembership[] {
+    const byName = new Map<string, KnownMembership>();
+    for (const entry of [...this.#o.projects, ''].flatMap((project) => this.#found.get(project) ?? [])) {
+      if (!byName.has(entry.name)) byName.set(entry.name, entry);
+    }
+    return [...byName.values()];
+  }
+
+  async #refreshProject(project: string): Promise<{ unreachable: readonly string[]; failure?: string }> {
+    const { hub, log } = this.#o;
+    const before = this.#found.get(project) ?? [];
+    try {
+      const [lookUp, listing] = await Promise.all([this.#lookUp(project), hub.list(project, this.#stopping.signal)]);
+      const ids = lookUp instanceof Error ? idsWithoutLookUp(project, listing, lookUp) : lookUp;
+      if (listing.unreachable.length > 0) {
+        const locations = listing.unreachable.join(',');
+        log.warn({ project, locations }, 'locations are unreachable: serving what is known');
+      }
+      const known = new Map([...this.#found.values()].flat().map((entry) => [entry.name, entry]));
+      const fresh = listing.memberships.map((membership) => merge(membership, { project, ids, known }));
+      const names = new Set(fresh.map(({ name }) => name));
+      const lost = before.filter(({ location, name }) => listing.unreachable.includes(location) && !names.has(name));
+      const entries = [...fresh, ...lost.map((entry) => ({ ...entry, stale: true }))];
+      this.#found.set(project, entries);
+      this.#noteAbsentPins({ project, ids, entries, unreachable: listing.unreachable });
+      await this.#locate(project);
+      return { unreachable: listing.unreachable };
+    } catch (error) {
+      if (!this.#stopping.signal.aborted) {
+        log.warn({ project }, `the fleet could not be listed: ${describeError(error)}`);
+      }
+      this.#found.set(
+        project,
+        before.map((entry) => ({ ...entry, stale: true })),
+      );
+      return { unreachable: [], failure: `project ${project}: ${describeError(error)}` };
+    }
+  }
+
+  /** Fleet URLs want the number. */
+  async #lookUp(project: string): Promise<ProjectIds | Error> {
+    const known = this.#ids.get(project);
+    if (known !== undefined) return known;
     try {
       const ids = await this.#o.hub.project(project, this.#stopping.signal);
-      this.#projects.set(project, ids);
+      this.#ids.set(project, ids);
       return ids;
     } catch (error) {
       this.#o.log.warn({ project }, `the project's number could not be looked up: ${describeError(error)}`);
-      return /^\d+$/.test(project) ? { number: project } : { number: project, id: project };
+      return error instanceof Error ? error : new Error(String(error));
     }
   }
 
-  /** The formula's endpoint stays where Google cannot be asked: one bad membership never stops the others. */
-  async #withEndpoint(entry: KnownMembership): Promise<KnownMembership> {
+  /** Asks Google for the endpoints that nobody has told yet. One that fails keeps the formula's. */
+  async #locate(project: string): Promise<void> {
+    const entries = this.#found.get(project) ?? [];
+    const silent = new Set<string>();
+    const located = await mapLimited(entries, ENDPOINTS_AT_ONCE, (entry) => this.#withEndpoint(entry, silent));
+    this.#found.set(project, located);
+  }
+
+  /** `silent` are the locations whose gateway does not answer: a thousand calls would each wait for their deadline. */
+  async #withEndpoint(entry: KnownMembership, silent: Set<string>): Promise<KnownMembership> {
     const { clock, hub, pinned, log, connectgatewayOverride } = this.#o;
     const now = clock.now();
     const settled =
       entry.endpointSource !== 'formula' || pinned.some((pin) => pin.endpoint !== undefined && isPinOf(pin, entry));
     const askedLately = entry.endpointAskedAt !== undefined && now - entry.endpointAskedAt < ASK_ENDPOINT_AGAIN_MS;
-    if (settled || askedLately || entry.stale) return entry;
+    if (settled || askedLately || entry.stale || silent.has(entry.location)) return entry;
     try {
       const endpoint = await hub.endpoint(entry, this.#stopping.signal);
       return {
         ...entry,
-        endpoint: withOrigin(endpoint, connectgatewayOverride),
+        // Of a pin that is listed nowhere this is the only sign of its kind.
+        kind: entry.listedUnder === '' ? kindByEndpoint(endpoint) : entry.kind,
+        endpoint,
         endpointSource: 'generateCredentials',
+        ...(connectgatewayOverride === undefined ? {} : { endpointToldBy: connectgatewayOverride }),
         endpointAskedAt: now,
       };
     } catch (error) {
+      if (this.#stopping.signal.aborted) return entry;
       log.info({ membership: entry.id }, `generateCredentials: ${describeError(error)}; using the URL formula`);
-      return { ...entry, endpointAskedAt: now };
+      if (!(error instanceof CodedError) || error.retry === 'never') return { ...entry, endpointAskedAt: now };
+      // It may be over in a moment: the next refresh asks again.
+      if (error.code === 'google-unreachable' || error.code === 'google-429') silent.add(entry.location);
+      return entry;
     }
   }
 
-  /** Pinned memberships that `listed` lacks: added by hand, or of a project that is not listed. */
-  #pinnedWithout(listed: readonly KnownMembership[], before: readonly KnownMembership[] = []): KnownMembership[] {
-    const missing = this.#o.pinned.filter((pin) => !listed.some((entry) => isPinOf(pin, entry)));
+  /** The pins that no project has brought: added by hand, or not asked for yet because there was no network so far. */
+  #byHand(): KnownMembership[] {
+    const listed = this.#o.projects.flatMap((project) => this.#found.get(project) ?? []);
+    const before = this.#found.get('') ?? [];
+    const missing = this.#o.pinned.filter(
+      (pin) => !this.#absent.has(pin.name) && !listed.some((entry) => isPinOf(pin, entry)),
+    );
     return missing.flatMap((pin) => {
       const path = parseMembershipName(pin.name);
-      if (path === undefined || this.#o.projects.includes(path.project)) return [];
+      if (path === undefined) return [];
       const known = before.find((entry) => entry.name === pin.name);
       if (known !== undefined) return [known];
-      const { connectgatewayOverride: override } = this.#o;
-      // Nobody has said what it is: only GKE clusters register in regions.
       const gke = path.location !== 'global';
       return [
         {
           ...path,
           name: pin.name,
           listedUnder: '',
+          // Nobody has said what it is: only GKE clusters register in regions.
           kind: gke ? ('gke' as const) : ('attached' as const),
           state: 'UNKNOWN',
-          endpoint: endpointByFormula(path, { gke, ...(override === undefined ? {} : { override }) }),
+          endpoint: endpointByFormula(path, { gke }),
           endpointSource: 'formula' as const,
           stale: false,
         },
@@ -224,21 +255,80 @@ class GoogleFleet implements Fleet {
     });
   }
 
-  #isConfigured(entry: KnownMembership): boolean {
-    const { projects, pinned } = this.#o;
-    return entry.listedUnder === '' ? pinned.some((pin) => isPinOf(pin, entry)) : projects.includes(entry.listedUnder);
+  /** A pin whose location has answered without it is deleted, unless the configuration says where it is. */
+  #noteAbsentPins(heard: {
+    project: string;
+    ids: ProjectIds;
+    entries: readonly KnownMembership[];
+    unreachable: readonly string[];
+  }): void {
+    const ownNames = [heard.project, heard.ids.number, heard.ids.id];
+    for (const pin of this.#o.pinned) {
+      const path = parseMembershipName(pin.name);
+      if (path === undefined || !ownNames.includes(path.project)) continue;
+      if (heard.entries.some((entry) => isPinOf(pin, entry))) this.#absent.delete(pin.name);
+      else if (pin.endpoint === undefined && !heard.unreachable.includes(path.location)) this.#absent.add(pin.name);
+    }
+  }
+
+  /** What the configuration no longer names is not served, whatever the cache says. */
+  #remember(entry: KnownMembership): void {
+    const { projects, pinned, connectgatewayOverride } = this.#o;
+    const { listedUnder, project, projectId } = entry;
+    const configured = listedUnder === '' ? pinned.some((pin) => isPinOf(pin, entry)) : projects.includes(listedUnder);
+    if (!configured) return;
+    if (listedUnder !== '' && /^\d+$/.test(project)) {
+      this.#ids.set(listedUnder, { number: project, ...(projectId === undefined ? {} : { id: projectId }) });
+    }
+    const entries = this.#found.get(listedUnder) ?? [];
+    const usable = entry.endpointSource === 'formula' || entry.endpointToldBy === connectgatewayOverride;
+    this.#found.set(listedUnder, [...entries, usable ? entry : withoutEndpoint(entry)]);
   }
 }
 
-interface Listing {
-  readonly memberships: readonly KnownMembership[];
-  readonly unreachable: readonly string[];
-  readonly failure?: string;
+function merge(
+  membership: HubMembership,
+  { project, ids, known }: { project: string; ids: ProjectIds; known: ReadonlyMap<string, KnownMembership> },
+): KnownMembership {
+  const { location, id, kind, state, uniqueId, kubernetesVersion } = membership;
+  // One key, however the project was named in the call.
+  const name = formatMembershipName({ project: ids.number, location, id });
+  const former = known.get(name);
+  const before = former?.uniqueId === undefined || former.uniqueId === uniqueId ? former : undefined;
+  const told = before?.endpointSource === 'generateCredentials' ? before : undefined;
+  return {
+    ...{ name, listedUnder: project, project: ids.number, location, id, kind, state },
+    ...(ids.id === undefined ? {} : { projectId: ids.id }),
+    ...(uniqueId === undefined ? {} : { uniqueId }),
+    ...(kubernetesVersion === undefined ? {} : { kubernetesVersion }),
+    endpoint: told?.endpoint ?? endpointByFormula({ project: ids.number, location, id }, { gke: kind === 'gke' }),
+    endpointSource: told === undefined ? 'formula' : 'generateCredentials',
+    ...(told?.endpointToldBy === undefined ? {} : { endpointToldBy: told.endpointToldBy }),
+    ...(before?.endpointAskedAt === undefined ? {} : { endpointAskedAt: before.endpointAskedAt }),
+    stale: false,
+  };
 }
 
-/** An override takes the place of scheme and host; the path is Google's. */
-function withOrigin(endpoint: string, override: string | undefined): string {
-  return override === undefined ? endpoint : override + new URL(endpoint).pathname;
+/**
+ * Where nobody may look the number up, the listing's names may hold it, or the id has to do. A look-up that only failed
+ * for now is waited for: a membership that is renamed later would be another one to everybody.
+ */
+function idsWithoutLookUp(project: string, listing: HubListing, why: Error): ProjectIds {
+  const told = listing.memberships.find((membership) => /^\d+$/.test(membership.project))?.project;
+  const number = told ?? (/^\d+$/.test(project) ? project : undefined);
+  if (number !== undefined) return number === project ? { number } : { number, id: project };
+  if (why instanceof CodedError && why.retry !== 'never') throw why;
+  return { number: project, id: project };
+}
+
+/** As before anybody told where it is. */
+function withoutEndpoint(entry: KnownMembership): KnownMembership {
+  const { endpointToldBy: _by, endpointAskedAt: _at, ...rest } = entry;
+  return { ...rest, endpoint: endpointByFormula(entry, { gke: entry.kind === 'gke' }), endpointSource: 'formula' };
+}
+
+function kindByEndpoint(endpoint: string): KnownMembership['kind'] {
+  return endpoint.includes('/gkeMemberships/') ? 'gke' : 'attached';
 }
 
 async function mapLimited<T, R>(items: readonly T[], limit: number, act: (item: T) => Promise<R>): Promise<R[]> {

@@ -22,7 +22,7 @@ export interface HubListing {
 export interface HubClient {
   /** All pages, all locations. Clusters that gkehub knows to be gone are left out. */
   list(project: string, signal?: AbortSignal): Promise<HubListing>;
-  /** The URL of the cluster behind the gateway. `path.project` should be the number. */
+  /** The URL of the cluster behind the gateway, as Google tells it. `path.project` should be the number. */
   endpoint(path: MembershipPath, signal?: AbortSignal): Promise<string>;
   project(project: string, signal?: AbortSignal): Promise<{ number: string; id: string }>;
 }
@@ -63,18 +63,22 @@ export function createHubClient(options: {
       const name = `projects/${path.project}/locations/${path.location}/memberships/${path.id}`;
       const { endpoint } = asRecord(await json.get(`${host}/v1/${name}:generateCredentials`, signal));
       if (typeof endpoint === 'string' && URL.canParse(endpoint)) {
-        const url = new URL(endpoint);
-        const told = url.origin + url.pathname.replace(/\/+$/, '');
-        return endpoints.connectgateway === undefined
-          ? told
-          : endpoints.connectgateway + url.pathname.replace(/\/+$/, '');
+        const { origin, pathname } = new URL(endpoint);
+        return origin + pathname.replace(/\/+$/, '');
       }
       throw new CodedError({ code: 'google-odd-answer', message: `generateCredentials of ${name} named no endpoint` });
     },
     async project(project, signal) {
-      const url = `${endpoints.cloudresourcemanager}/v1/projects/${encodeURIComponent(project)}`;
-      const { projectNumber, projectId } = asRecord(await json.get(url, signal));
-      return { number: asText(projectNumber) || project, id: asText(projectId) || project };
+      const url = `${endpoints.cloudresourcemanager}/v3/projects/${encodeURIComponent(project)}`;
+      const { name, projectId } = asRecord(await json.get(url, signal));
+      const number = /^projects\/(\d+)$/.exec(asText(name))?.[1];
+      if (number === undefined) {
+        throw new CodedError({
+          code: 'google-odd-answer',
+          message: `the answer on project ${project} names no number`,
+        });
+      }
+      return { number, id: asText(projectId) || project };
     },
   };
 }

@@ -4,61 +4,90 @@ import { type Clock, sleep } from '../base/clock.js';
 import { CodedError, describeError, systemCode } from '../base/errors.js';
 import type { TokenSource } from '../credentials/token-source.js';
 
+/** For a call with all its repetitions: a network that swallows packets must not multiply it. */
 const DEADLINE_MS = 30_000;
-const ATTEMPTS = 3;
+const RETRIES = 3;
 const FIRST_PAUSE_MS = 500;
 /** A fleet of a thousand memberships in one page is about 2 MB. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
-/** GET of Google's JSON APIs with the daemon's own identity. */
+/**
+ * Calls of Google's JSON APIs with the daemon's own identity. They reject with a CodedError whose code is
+ * `google-STATUS` for an answer that is an error, `google-unreachable` where there is none, and `google-odd-answer` for
+ * one that is no JSON.
+ */
 export interface JsonClient {
-  /** Rejects with a CodedError whose code is `google-STATUS` for an answer that is an error, else `google-unreachable`. */
   get(url: string, signal?: AbortSignal): Promise<unknown>;
 }
 
-export function createJsonClient(options: {
-  tokens: () => TokenSource;
-  dispatcher: Dispatcher;
-  clock: Clock;
-}): JsonClient {
+export function createJsonClient(options: JsonClientOptions): JsonClient {
   return {
     async get(url, signal) {
-      const tokens = options.tokens();
-      let refreshed = false;
-      for (let attempt = 1; ; attempt++) {
-        const token = await tokens.get(signal);
-        const deadline = AbortSignal.timeout(DEADLINE_MS);
-        const failure = await ask(url, {
-          token: token.value,
-          dispatcher: options.dispatcher,
-          signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
-        });
-        if (!(failure instanceof CodedError)) return failure.json;
-        signal?.throwIfAborted();
-        if (failure.code === 'google-401' && !refreshed) {
-          tokens.invalidate(token);
-          refreshed = true;
-        } else if (failure.retry === 'later' && attempt < ATTEMPTS) {
-          await sleep(options.clock, FIRST_PAUSE_MS * 2 ** (attempt - 1), signal);
-        } else {
-          throw failure;
-        }
+      const deadline = new AbortController();
+      const cancel = options.clock.after(DEADLINE_MS, () => {
+        deadline.abort(unreachable(url, `no answer within ${DEADLINE_MS / 1000} s`));
+      });
+      const either = signal === undefined ? deadline.signal : AbortSignal.any([signal, deadline.signal]);
+      try {
+        return await call(url, either, options);
+      } finally {
+        cancel();
       }
     },
   };
 }
 
+export interface JsonClientOptions {
+  readonly tokens: () => TokenSource;
+  /** Knows the way: certificates that are trusted, forward proxies. */
+  readonly dispatcher: Dispatcher;
+  readonly clock: Clock;
+  /** Who is charged: the logins of people have no project of their own, and some APIs insist on one. */
+  readonly quotaProject?: string;
+  /** From 0 to 1. */
+  readonly random?: () => number;
+}
+
+async function call(url: string, signal: AbortSignal, options: JsonClientOptions): Promise<unknown> {
+  const { clock, random = Math.random } = options;
+  const tokens = options.tokens();
+  let refreshed = false;
+  for (let retries = 0; ; ) {
+    const token = await tokens.get(signal);
+    const outcome = await ask(url, { token: token.value, signal, options });
+    signal.throwIfAborted();
+    if (!(outcome instanceof CodedError)) return outcome.json;
+    if (outcome.code === 'google-401' && !refreshed) {
+      tokens.invalidate(token);
+      refreshed = true;
+    } else if (outcome.retry === 'later' && retries < RETRIES) {
+      const pause = FIRST_PAUSE_MS * 2 ** retries++;
+      // Daemons that were refused together do not come back together.
+      await sleep(clock, pause * (0.5 + random() / 2), signal);
+    } else {
+      throw outcome;
+    }
+  }
+}
+
 async function ask(
   url: string,
-  call: { token: string; dispatcher: Dispatcher; signal: AbortSignal },
+  { token, signal, options }: { token: string; signal: AbortSignal; options: JsonClientOptions },
 ): Promise<{ json: unknown } | CodedError> {
-  const { host, pathname } = new URL(url);
+  const { dispatcher, quotaProject } = options;
+  let status: number;
+  let text: string;
   try {
     const { statusCode, body } = await request(url, {
-      dispatcher: call.dispatcher,
-      signal: call.signal,
-      headers: { authorization: `Bearer ${call.token}`, accept: 'application/json' },
+      dispatcher,
+      signal,
+      headers: {
+        authorization: `Bearer ${token}`,
+        accept: 'application/json',
+        ...(quotaProject === undefined ? {} : { 'x-goog-user-project': quotaProject }),
+      },
     });
+    status = statusCode;
     const chunks: Buffer[] = [];
     let bytes = 0;
     for await (const chunk of body) {
@@ -66,21 +95,23 @@ async function ask(
       if (bytes > MAX_ANSWER_BYTES) throw new Error(`its answer exceeds ${MAX_ANSWER_BYTES} bytes`);
       chunks.push(chunk as Buffer);
     }
-    const text = Buffer.concat(chunks).toString('utf8');
-    if (statusCode !== 200) return refusal(statusCode, text, `${host}${pathname}`);
-    return { json: JSON.parse(text) };
+    text = Buffer.concat(chunks).toString('utf8');
   } catch (error) {
+    return unreachable(url, systemCode(error) ?? describeError(error), error);
+  }
+  if (status !== 200) return refusal(status, text, url);
+  try {
+    return { json: JSON.parse(text) };
+  } catch {
     return new CodedError({
-      code: 'google-unreachable',
-      message: `${host}: ${systemCode(error) ?? describeError(error)}`,
-      retry: 'later',
+      code: 'google-odd-answer',
+      message: `${place(url)} answered with something else than JSON; is a captive portal or a proxy in the way?`,
       answer: { status: 502, reason: 'BadGateway' },
-      cause: error,
     });
   }
 }
 
-function refusal(status: number, text: string, where: string): CodedError {
+function refusal(status: number, text: string, url: string): CodedError {
   let told = '';
   try {
     const { error } = JSON.parse(text) as { error?: { message?: unknown } };
@@ -90,8 +121,23 @@ function refusal(status: number, text: string, where: string): CodedError {
   }
   return new CodedError({
     code: `google-${status}`,
-    message: `${where} answered HTTP ${status}${told === '' ? '' : `: ${told}`}`,
+    message: `${place(url)} answered HTTP ${status}${told === '' ? '' : `: ${told}`}`,
     retry: status === 429 || status >= 500 ? 'later' : 'never',
     answer: { status, reason: 'Unknown' },
   });
+}
+
+function unreachable(url: string, why: string, cause?: unknown): CodedError {
+  return new CodedError({
+    code: 'google-unreachable',
+    message: `${new URL(url).host}: ${why}`,
+    retry: 'later',
+    answer: { status: 502, reason: 'BadGateway' },
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function place(url: string): string {
+  const { host, pathname } = new URL(url);
+  return host + pathname;
 }

@@ -26,9 +26,9 @@ export function gatewayHost(location: string, override: string | undefined): str
 }
 
 /** The URL that gcloud writes for a membership (gateway-facts 1.1), for when generateCredentials cannot be asked. */
-export function endpointByFormula(path: MembershipPath, options: { gke: boolean; override?: string }): string {
+export function endpointByFormula(path: MembershipPath, options: { gke: boolean }): string {
   const collection = options.gke ? 'gkeMemberships' : 'memberships';
-  const host = gatewayHost(path.location, options.override);
+  const host = gatewayHost(path.location, undefined);
   return `${host}/v1/projects/${path.project}/locations/${path.location}/${collection}/${path.id}`;
 }
 
@@ -67,12 +67,19 @@ export function uniqueAliases(
   return aliases;
 }
 
-/** At most three of `names` that `wanted` may have meant, the nearest first. */
+/** At most three of `names` that `wanted` may have meant, the nearest first: a slip of the keys, or a part of a name. */
 export function closestNames(wanted: string, names: readonly string[]): string[] {
-  const scored = names.map((name) => ({ name, score: distance(wanted.toLowerCase(), name.toLowerCase()) }));
-  return scored
-    .filter(({ score }) => score <= Math.max(3, wanted.length / 3))
-    .sort((a, b) => a.score - b.score || (a.name < b.name ? -1 : 1))
+  const typed = wanted.toLowerCase();
+  return names
+    .map((name) => ({ name, slips: distance(typed, name.toLowerCase()) }))
+    .filter(({ name, slips }) => slips <= Math.max(1, typed.length / 3) || isPart(typed, name.toLowerCase()))
+    .sort((a, b) => a.slips - b.slips || (a.name < b.name ? -1 : 1))
     .slice(0, 3)
     .map(({ name }) => name);
+}
+
+/** Two letters are part of nearly everything. */
+function isPart(typed: string, name: string): boolean {
+  const [shorter, longer] = typed.length < name.length ? [typed, name] : [name, typed];
+  return shorter.length > 2 && longer.includes(shorter);
 }

@@ -23,23 +23,32 @@ function hubMembership(id: string, changes: Partial<HubMembership> = {}): HubMem
 
 class FakeHub implements HubClient {
   listing: HubListing = { memberships: [], unreachable: [] };
+  /** In the place of `listing`, for a project. */
+  readonly listings = new Map<string, () => Promise<HubListing>>();
   failure: Error | undefined;
   endpointFailure: Error | undefined;
+  projectFailure: Error | undefined;
+  /** Calls wait for it. */
+  endpointGate: Promise<void> | undefined;
   endpointCalls = 0;
+  projectCalls = 0;
 
-  async list(): Promise<HubListing> {
+  async list(project: string): Promise<HubListing> {
     if (this.failure !== undefined) throw this.failure;
-    return this.listing;
+    return (await this.listings.get(project)?.()) ?? this.listing;
   }
 
   async endpoint(path: { project: string; location: string; id: string }): Promise<string> {
     this.endpointCalls++;
+    await this.endpointGate;
     if (this.endpointFailure !== undefined) throw this.endpointFailure;
     return `https://told.example/v1/projects/${path.project}/locations/${path.location}/gkeMemberships/${path.id}`;
   }
 
-  async project(): Promise<{ number: string; id: string }> {
-    return { number: '123', id: 'demo' };
+  async project(project: string): Promise<{ number: string; id: string }> {
+    this.projectCalls++;
+    if (this.projectFailure !== undefined) throw this.projectFailure;
+    return project === 'second' ? { number: '456', id: 'second' } : { number: '123', id: 'demo' };
   }
 }
 
@@ -167,7 +176,10 @@ t.test('pinned memberships need no fleet API, and pins rename and restrict what 
       { name: 'projects/9/locations/global/memberships/alone', endpoint: 'https://own.example/x' },
     ],
   });
-  t.match(fleet.table.list(), [{ alias: 'alone', endpoint: 'https://own.example/x', endpointSource: 'config' }]);
+  t.match(fleet.table.list(), [
+    { alias: 'first', port: 7501, identity: 'ci', endpointSource: 'formula' },
+    { alias: 'alone', endpoint: 'https://own.example/x', endpointSource: 'config' },
+  ]);
   hub.listing = { memberships: [hubMembership('a'), hubMembership('z')], unreachable: [] };
   await fleet.refresh();
   t.match(fleet.table.list(), [{ alias: 'first', port: 7501, identity: 'ci' }, { alias: 'alone' }, { alias: 'a' }]);
@@ -179,6 +191,142 @@ t.test('an override of the gateway replaces the host of every endpoint and keeps
   hub.listing = { memberships: [hubMembership('a')], unreachable: [] };
   await fleet.refresh();
   t.match(fleet.table.list(), [{ endpoint: 'https://127.0.0.1:1/v1/projects/123/locations/global/gkeMemberships/a' }]);
+});
+
+t.test('what an emulator told is forgotten when the override is gone, and the reverse', async (t) => {
+  const emulated = scene({ connectgatewayOverride: 'https://127.0.0.1:1' });
+  emulated.hub.listing = { memberships: [hubMembership('a')], unreachable: [] };
+  await emulated.fleet.refresh();
+  const cached = emulated.saved.at(-1);
+  const real = scene({ cached });
+  const google = 'https://connectgateway.googleapis.com/v1/projects/123/locations/global/memberships/a';
+  t.match(real.fleet.table.list(), [{ endpoint: google, endpointSource: 'formula' }]);
+  const same = scene({ cached, connectgatewayOverride: 'https://127.0.0.1:1' });
+  t.match(same.fleet.table.list(), [{ endpointSource: 'generateCredentials' }]);
+  real.hub.listing = emulated.hub.listing;
+  await real.fleet.refresh();
+  const emulatedAgain = scene({ cached: real.saved.at(-1), connectgatewayOverride: 'https://127.0.0.1:1' });
+  t.match(emulatedAgain.fleet.table.list(), [
+    { endpoint: google.replace('https://connectgateway.googleapis.com', 'https://127.0.0.1:1') },
+  ]);
+});
+
+t.test('a pin that nobody could be asked about is served, and goes when its location does not know it', async (t) => {
+  const pinned = [
+    { name: 'projects/demo/locations/us-east1/memberships/p' },
+    { name: 'projects/demo/locations/global/memberships/q', endpoint: 'https://own.example/q' },
+  ];
+  const { hub, fleet } = scene({ pinned });
+  const aliases = (): string[] => fleet.table.list().map(({ alias }) => alias);
+  hub.failure = new CodedError({ code: 'google-403', message: 'gkehub.memberships.list denied' });
+  t.match(await fleet.refresh(), { failures: [/list denied/] });
+  t.match(fleet.table.list(), [{ alias: 'p', kind: 'gke', endpointSource: 'generateCredentials' }, { alias: 'q' }]);
+  hub.failure = undefined;
+  hub.listing = { memberships: [], unreachable: ['us-east1'] };
+  await fleet.refresh();
+  t.strictSame(aliases(), ['p', 'q'], 'its location could not be asked');
+  hub.listing = { memberships: [], unreachable: [] };
+  await fleet.refresh();
+  t.strictSame(aliases(), ['q'], 'what the configuration locates in full is left to it');
+  hub.failure = new Error('offline');
+  await fleet.refresh();
+  t.strictSame(aliases(), ['q'], 'and a failure brings nothing back');
+});
+
+t.test('a slow gateway or project does not hold up the others', async (t) => {
+  const { hub, fleet, clock } = scene({ projects: ['demo', 'second'] });
+  let open = (): void => {};
+  let answer = (_: HubListing): void => {};
+  hub.endpointGate = new Promise((resolve) => {
+    open = resolve;
+  });
+  const listing = new Promise<HubListing>((resolve) => {
+    answer = resolve;
+  });
+  hub.listings.set('second', () => listing);
+  hub.listing = { memberships: [hubMembership('a')], unreachable: [] };
+  const refresh = fleet.refresh();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(fleet.table.list().length, 0, 'a moment is waited, so that endpoints need not change at once');
+  clock.advance(5000);
+  t.match(fleet.table.list(), [{ alias: 'a', endpointSource: 'formula' }]);
+  open();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.match(fleet.table.list(), [{ alias: 'a', endpointSource: 'generateCredentials' }]);
+  answer({ memberships: [hubMembership('a', { project: '456' })], unreachable: [] });
+  t.match(await refresh, { memberships: 2, failures: [] });
+  t.strictSame(
+    fleet.table.list().map(({ alias }) => alias),
+    ['a-global-demo', 'a-global-second'],
+  );
+});
+
+t.test('a gateway that swallows calls is not asked for every membership', async (t) => {
+  const { hub, fleet } = scene();
+  const many = Array.from({ length: 50 }, (_, index) => hubMembership(`m${index}`));
+  hub.listing = { memberships: many, unreachable: [] };
+  hub.endpointFailure = new CodedError({ code: 'google-unreachable', message: 'no answer', retry: 'later' });
+  t.match(await fleet.refresh(), { memberships: 50 });
+  t.equal(hub.endpointCalls, 8, 'those under way at the first failure');
+  hub.endpointFailure = undefined;
+  await fleet.refresh();
+  t.equal(hub.endpointCalls, 58, 'and the next refresh asks again');
+});
+
+t.test('a project whose number nobody may look up is served under what the listing says', async (t) => {
+  const denied = new CodedError({ code: 'google-403', message: 'denied' });
+  const name = async (listedProject: string, failure: Error): Promise<string | undefined> => {
+    const { hub, fleet } = scene();
+    hub.projectFailure = failure;
+    hub.listing = { memberships: [hubMembership('a', { project: listedProject })], unreachable: [] };
+    await fleet.refresh();
+    return fleet.table.list()[0]?.name;
+  };
+  t.equal(await name('123', denied), 'projects/123/locations/global/memberships/a');
+  t.equal(await name('demo', denied), 'projects/demo/locations/global/memberships/a');
+  const passing = new CodedError({ code: 'google-503', message: 'busy', retry: 'later' });
+  t.equal(await name('demo', passing), undefined, 'nothing is named that would be renamed in a moment');
+});
+
+t.test('a project configured twice is served once', async (t) => {
+  const { hub, fleet } = scene({ projects: ['demo', '123'] });
+  hub.listing = { memberships: [hubMembership('a')], unreachable: [] };
+  t.match(await fleet.refresh(), { memberships: 1 });
+  t.match(fleet.table.list(), [{ alias: 'a' }]);
+});
+
+t.test('a cache that cannot be read or written does not stop anything', async (t) => {
+  const warnings: string[] = [];
+  const log = { ...silentLogger, warn: (_: unknown, message: string) => void warnings.push(message) };
+  const cache = createFleetCache({
+    read: () => {
+      throw new Error('EACCES');
+    },
+    write: () => {
+      throw new Error('ENOSPC');
+    },
+    log,
+  });
+  const { hub, fleet } = scene({ cache });
+  hub.listing = { memberships: [hubMembership('a')], unreachable: [] };
+  t.match(await fleet.refresh(), { memberships: 1 });
+  t.match(warnings, [/cannot be read.*EACCES/, /could not be cached.*ENOSPC/]);
+});
+
+t.test('closing ends the refreshes and changes nothing any more', async (t) => {
+  const { hub, fleet, clock, changes, saved } = scene();
+  let answer = (_: HubListing): void => {};
+  const listing = new Promise<HubListing>((resolve) => {
+    answer = resolve;
+  });
+  hub.listings.set('demo', () => listing);
+  const started = fleet.start();
+  await new Promise((resolve) => setImmediate(resolve));
+  fleet.close();
+  answer({ memberships: [hubMembership('a')], unreachable: [] });
+  await started;
+  t.equal(clock.pendingTimers, 0);
+  t.strictSame([changes.length, saved.length], [0, 0]);
 });
 
 t.test('the fleet is refreshed every five minutes, and soon after a failure', async (t) => {
@@ -262,11 +410,27 @@ t.test('generateCredentials is asked at the host of the location', async (t) => 
     'https://us-east1-connectgateway.googleapis.com/v1/x',
   );
   const here = createHubClient({ json, endpoints: { ...endpoints, connectgateway: 'https://127.0.0.1:1' } });
-  t.equal(await here.endpoint({ ...path, location: 'global' }), 'https://127.0.0.1:1/v1/x');
+  await here.endpoint({ ...path, location: 'global' });
   t.strictSame(asked, [
     'https://us-east1-connectgateway.googleapis.com/v1/projects/1/locations/us-east1/memberships/m:generateCredentials',
     'https://127.0.0.1:1/v1/projects/1/locations/global/memberships/m:generateCredentials',
   ]);
+});
+
+t.test('the number of a project comes from its resource name', async (t) => {
+  const endpoints = { gkehub: 'https://hub', cloudresourcemanager: 'https://crm' };
+  const asked: string[] = [];
+  const hub = (answer: unknown): HubClient => {
+    const get = async (url: string): Promise<unknown> => {
+      asked.push(url);
+      return answer;
+    };
+    return createHubClient({ endpoints, json: { get } });
+  };
+  const answer = { name: 'projects/123', projectId: 'demo', state: 'ACTIVE' };
+  t.strictSame(await hub(answer).project('demo'), { number: '123', id: 'demo' });
+  t.strictSame(asked, ['https://crm/v3/projects/demo']);
+  await t.rejects(hub({}).project('demo'), { code: 'google-odd-answer' });
 });
 
 t.test('names', async (t) => {
@@ -288,5 +452,11 @@ t.test('names', async (t) => {
     ['q/eu/m', 'm-eu-q'],
   ]);
   t.strictSame(closestNames('prd', ['prod', 'edge-store', 'pred']), ['pred', 'prod']);
-  t.strictSame(closestNames('xyz', ['completely-different']), []);
+  t.strictSame(closestNames('xyz', ['completely-different', 'abc']), []);
+  t.strictSame(closestNames('prod', ['stage', 'prod-us', 'prod-europe', 'prod-asia1', 'prof']), [
+    'prof',
+    'prod-us',
+    'prod-asia1',
+  ]);
+  t.strictSame(closestNames('', ['a-cluster', 'b-cluster']), []);
 });
