@@ -1,6 +1,6 @@
 import { ApiError, badRequest } from './api-error.js';
-import type { KubeObject } from './json.js';
-import { at, dict } from './json.js';
+import type { Dict, KubeObject } from './json.js';
+import { at, dict, dicts, text } from './json.js';
 
 export type Matcher = (object: KubeObject) => boolean;
 
@@ -70,16 +70,20 @@ export function labelSelectorMatcher(selector: unknown): Matcher {
   return parseLabelSelector(formatLabelSelector(selector));
 }
 
-/** The text form of a metav1.LabelSelector, as Scale's status and printed tables show it. */
+/** The text form of a metav1.LabelSelector, as Scale's status and printed tables show it: in the order of the keys. */
 export function formatLabelSelector(selector: unknown): string {
   const { matchLabels, matchExpressions } = dict(selector);
-  const equal = Object.entries(dict(matchLabels)).map(([key, value]) => `${key}=${String(value)}`);
-  const others = Array.isArray(matchExpressions) ? matchExpressions.map(formatExpression) : [];
-  return [...equal, ...others].join(',');
+  const equal = Object.entries(dict(matchLabels)).map(([key, value]) => [key, `${key}=${String(value)}`] as const);
+  const others = dicts(matchExpressions).map(
+    (expression) => [text(expression['key']), formatExpression(expression)] as const,
+  );
+  return [...equal, ...others]
+    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    .map(([, requirement]) => requirement)
+    .join(',');
 }
 
-function formatExpression(expression: unknown): string {
-  const { key, operator, values } = dict(expression);
+function formatExpression({ key, operator, values }: Dict): string {
   const set = `(${Array.isArray(values) ? values.join(',') : ''})`;
   switch (operator) {
     case 'In':
