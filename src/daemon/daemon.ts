@@ -199,7 +199,13 @@ class Daemon implements RunningDaemon {
   #createFleet(dispatcher: Dispatcher): Fleet {
     const { settings, clock, log } = this.#o;
     const { gkehub, connectgateway, cloudresourcemanager } = settings.endpoints;
-    const json = createJsonClient({ tokens: () => this.#identity('default'), dispatcher, clock });
+    const { quotaProject } = settings.identities['default'] ?? {};
+    const json = createJsonClient({
+      tokens: () => this.#identity('default'),
+      dispatcher,
+      clock,
+      ...(quotaProject === undefined ? {} : { quotaProject }),
+    });
     return createFleet({
       projects: settings.projects,
       pinned: settings.memberships,
@@ -222,13 +228,13 @@ class Daemon implements RunningDaemon {
   #identity(name: string): TokenSource {
     const existing = this.#identities.get(name);
     if (existing !== undefined) return existing;
-    const { settings, clock, log } = this.#o;
+    const { settings, clock, log, env } = this.#o;
     const identity = settings.identities[name];
     if (identity === undefined) {
       const known = Object.keys(settings.identities).join(', ');
       throw new UsageError(`there is no identity ${JSON.stringify(name)}; configured are ${known}`);
     }
-    const source = createTokenSource({ name, identity, clock, log });
+    const source = createTokenSource({ name, identity, clock, log, env });
     this.#identities.set(name, source);
     return source;
   }

@@ -115,6 +115,12 @@ export function contextName(
 
 /** In the file's own style; a new one in kubectl's. */
 function write(document: Document, existing: string): string {
+  for (const section of SECTIONS) {
+    const sequence = document.get(section) as YAMLSeq;
+    // A list that was `[]` must not become one long line, nor a list that is empty a bare `[]` on a line of its own.
+    if (sequence.items.length === 0) sequence.flow = true;
+    else if (sequence.items.every((item) => isMap(item) && !item.flow)) sequence.flow = false;
+  }
   return document.toString({
     lineWidth: 0,
     indentSeq: /^ +- /m.test(existing) && !/^- /m.test(existing),
@@ -136,9 +142,6 @@ function readKubeconfig(source: string, path: string): Document {
     const value = document.get(section);
     if (value === undefined || value === null) document.set(section, document.createNode([]));
     else if (!isSeq(value)) throw new UsageError(`${path}: ${section}: expected a list`);
-    const sequence = document.get(section) as YAMLSeq;
-    // `[]` would make every entry that is added one long line.
-    if (sequence.items.length === 0) sequence.flow = false;
   }
   return document;
 }

@@ -1,25 +1,18 @@
 import type { Dict, KubeObject } from './json.js';
 import { dict, dicts, isDict, strings, text } from './json.js';
 
-export interface DefaultingHelp {
-  /** A free address for a service. */
-  serviceAddress(): string;
-  nodePort(): number;
-}
-
-/** Fills in what the API server fills in, as far as clients look at it. Changes `object`, which nobody else holds yet. */
-export function applyDefaults(object: KubeObject, help: DefaultingHelp): void {
+/** Fills in the defaults of the types, as far as clients look at them. Changes `object`, which nobody else holds yet. */
+export function applyDefaults(object: KubeObject): void {
   const spec = isDict(object.spec) ? object.spec : undefined;
   switch (`${object.apiVersion}/${object.kind}`) {
     case 'v1/Namespace':
-      object.spec = { finalizers: ['kubernetes'], ...spec };
       object.status = { phase: 'Active', ...object.status };
       return;
     case 'v1/Pod':
       if (spec !== undefined) defaultPodSpec(spec);
       return;
     case 'v1/Service':
-      if (spec !== undefined) defaultService(spec, help);
+      if (spec !== undefined) defaultService(spec);
       object.status ??= { loadBalancer: {} };
       return;
     case 'v1/Secret':
@@ -97,20 +90,7 @@ function defaultPodTemplateSpec(spec: Dict): void {
 
 function defaultPodSpec(spec: Dict): void {
   defaultPodTemplateSpec(spec);
-  const account = text(spec['serviceAccountName']) || text(spec['serviceAccount']) || 'default';
-  fill(spec, {
-    serviceAccountName: account,
-    serviceAccount: account,
-    tolerations: ['not-ready', 'unreachable'].map((taint) => ({
-      key: `node.kubernetes.io/${taint}`,
-      operator: 'Exists',
-      effect: 'NoExecute',
-      tolerationSeconds: 300,
-    })),
-    priority: 0,
-    enableServiceLinks: true,
-    preemptionPolicy: 'PreemptLowerPriority',
-  });
+  fill(spec, { enableServiceLinks: true });
 }
 
 function defaultContainer(container: Dict): void {
@@ -161,21 +141,11 @@ function defaultJob(spec: Dict): void {
   defaultTemplate(spec);
 }
 
-function defaultService(spec: Dict, help: DefaultingHelp): void {
+function defaultService(spec: Dict): void {
   fill(spec, { type: 'ClusterIP', sessionAffinity: 'None' });
-  for (const port of dicts(spec['ports'])) {
-    fill(port, { protocol: 'TCP' });
-    fill(port, { targetPort: port['port'] });
-    if (spec['type'] === 'NodePort' || spec['type'] === 'LoadBalancer') fill(port, { nodePort: help.nodePort() });
-  }
+  for (const port of dicts(spec['ports'])) fill(port, { protocol: 'TCP', targetPort: port['port'] });
   if (spec['type'] === 'ExternalName') return;
-  if (spec['clusterIP'] === undefined || spec['clusterIP'] === '') spec['clusterIP'] = help.serviceAddress();
-  fill(spec, {
-    clusterIPs: [spec['clusterIP']],
-    ipFamilies: ['IPv4'],
-    ipFamilyPolicy: 'SingleStack',
-    internalTrafficPolicy: 'Cluster',
-  });
+  fill(spec, { internalTrafficPolicy: 'Cluster' });
   if (spec['type'] !== 'ClusterIP') fill(spec, { externalTrafficPolicy: 'Cluster' });
 }
 

@@ -1,6 +1,6 @@
 import { ApiError, badRequest } from './api-error.js';
 import type { FieldSet } from './field-sets.js';
-import { difference, EMPTY_SET, intersection, isEmptySet, pathsOf, sameSet, union, withoutPath } from './field-sets.js';
+import { difference, EMPTY_SET, intersection, isEmptySet, pathsOf, sameSet, union } from './field-sets.js';
 import type { Dict, KubeObject } from './json.js';
 import { clone, dict, isDict, list, same, timestamp } from './json.js';
 import type { ManagedEntry } from './managed-entries.js';
@@ -15,8 +15,6 @@ export interface UpdateRecord {
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly subresource?: string;
-  /** Paths (dots separate keys) that the server has filled in itself: nobody manages them. */
-  readonly assigned?: readonly string[];
 }
 
 /** Writes into `object` who manages which of its fields after a create (no `existing`), update or patch. */
@@ -24,7 +22,7 @@ export function recordUpdate(
   type: ResourceType,
   existing: KubeObject | undefined,
   object: KubeObject,
-  { manager, now, subresource = '', assigned = [] }: UpdateRecord,
+  { manager, now, subresource = '' }: UpdateRecord,
 ): void {
   const before = entriesBefore(existing, object, subresource);
   if (existing !== undefined && before.length === 0) {
@@ -33,10 +31,8 @@ export function recordUpdate(
     return;
   }
   const comparison = compareValues(existing ?? {}, object, rootShape(type));
+  const changed = manageable(comparison.changed, type, subresource);
   const { removed } = comparison;
-  const changed = assigned
-    .map((path) => path.split('.').map((key) => `f:${key}`))
-    .reduce(withoutPath, manageable(comparison.changed, type, subresource));
   const gone = union(changed, removed);
   const entries = before.map((entry) => ({ ...entry, fields: difference(entry.fields, gone) }));
   if (!isEmptySet(changed)) {

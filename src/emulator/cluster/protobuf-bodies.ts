@@ -80,8 +80,10 @@ function decodeField(result: Dict, field: Field, wire: Wire): void {
     return;
   }
   const value = decodeValue(type, wire);
-  const empty = value === '' || value === 0 || value === false || value === undefined || value === null;
-  if (!empty || field.zeroMatters) result[name] = value;
+  if (value === undefined) return;
+  const empty = value === '' || value === 0 || value === false;
+  // Required fields are written in JSON even when they are zero.
+  if (!empty || field.zeroMatters || field.required) result[name] = value;
 }
 
 function emptyValue(type: FieldType): unknown {
@@ -110,12 +112,23 @@ function decodeValue(type: FieldType, wire: Wire): unknown {
       return readText(wire.value, 1);
     case 'intstr':
       return decodeIntOrString(wire.value);
-    case 'object':
     case 'fields':
+      return decodeFields(readText(wire.value, 1));
+    case 'object':
       if (wire.value.length === 0) return undefined;
       throw badRequest('the emulator cannot read this part of a protobuf body; send it as JSON (kubectl apply does)');
     default:
       throw badRequest('a protobuf body does not fit its type');
+  }
+}
+
+/** FieldsV1 is JSON inside of protobuf. */
+function decodeFields(json: string): unknown {
+  if (json === '') return undefined;
+  try {
+    return JSON.parse(json) as unknown;
+  } catch {
+    throw badRequest('metadata.managedFields of a protobuf body holds something else than JSON');
   }
 }
 

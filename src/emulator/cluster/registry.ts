@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.js';
 import { type ApiError, alreadyExists, badRequest, conflict, forbidden, invalid, notFound } from './api-error.js';
-import type { DefaultingHelp } from './defaults.js';
+import type { AssignmentHelp } from './assignments.js';
+import { assignOnCreate, assignOnUpdate, keepAssigned } from './assignments.js';
 import { applyDefaults, qosClassOf } from './defaults.js';
 import { checkFields } from './field-validation.js';
 import type { Dict, KubeObject, ObjectMeta } from './json.js';
@@ -42,9 +43,9 @@ export class Registry {
   readonly store: Store;
   readonly #clock: Clock;
   readonly #random: Random;
-  readonly #help: DefaultingHelp;
+  readonly #help: AssignmentHelp;
 
-  constructor(options: { store: Store; clock: Clock; random: Random; help: DefaultingHelp }) {
+  constructor(options: { store: Store; clock: Clock; random: Random; help: AssignmentHelp }) {
     this.store = options.store;
     this.#clock = options.clock;
     this.#random = options.random;
@@ -72,9 +73,11 @@ export class Registry {
     if (type.generation) metadata.generation = 1;
     if (type.id === 'pods') object.status = { phase: 'Pending', qosClass: qosClassOf(dict(object.spec)) };
     else if (type.subresources.some(({ name }) => name === 'status') && type.id !== 'nodes') delete object.status;
-    applyDefaults(object, this.#help);
-    this.#validate(type, object, undefined);
+    applyDefaults(object);
+    // What the server assigns below belongs to no manager.
     if (options.applied !== true) recordUpdate(type, undefined, object, { ...options, now: this.#clock.now() });
+    assignOnCreate(object, this.#help);
+    this.#validate(type, object, undefined);
     return options.dryRun === true ? this.store.preview(object) : this.store.create(type.id, object);
   }
 
@@ -101,12 +104,14 @@ export class Registry {
     for (const key of SYSTEM_METADATA) restore(object.metadata, existing.metadata, key);
     object.metadata.resourceVersion = existing.metadata.resourceVersion ?? '';
     this.#keepOtherHalf(type, object, existing, options.subresource);
-    applyDefaults(object, this.#help);
+    if (options.subresource !== 'finalize') keepAssigned(object, existing);
+    applyDefaults(object);
     this.#validate(type, object, existing);
     if (type.generation && !same(object.spec, existing.spec)) {
       object.metadata.generation = (existing.metadata.generation ?? 0) + 1;
     }
     if (options.applied !== true) recordUpdate(type, existing, object, { ...options, now: this.#clock.now() });
+    assignOnUpdate(object, this.#help);
     if (same(object, existing)) return existing;
     if (options.dryRun === true) return object;
     if (isReadyToGo(object)) return this.store.remove(type.id, this.store.update(type.id, object)) ?? object;

@@ -55,6 +55,21 @@ t.test('a new file has a context per membership and starts with the first', asyn
   t.equal(mergeKubeconfig(text, content('prod', 'edge'), { path: 'f', current: 'if-missing' }), text, 'and is stable');
 });
 
+t.test('before the fleet is known the file is a kubeconfig already', async (t) => {
+  const text = mergeKubeconfig('', content(), { path: 'f', current: 'if-missing' });
+  t.strictSame(parse(text), {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [],
+    users: [],
+    contexts: [],
+    'current-context': '',
+  });
+  const next = mergeKubeconfig(text, content('prod'), { path: 'f', current: 'if-missing' });
+  t.match(next, /^clusters:\n- name: prod\n/m);
+  t.equal(parse(next)['current-context'], 'prod');
+});
+
 t.test('merging keeps comments, other entries and the current context', async (t) => {
   const merged = mergeKubeconfig(PERSONS, content('prod'), { path: 'f', current: 'keep' });
   for (const line of [
@@ -73,7 +88,7 @@ t.test('merging keeps comments, other entries and the current context', async (t
 
 t.test('memberships that left go, a namespace that a person set stays, ports follow', async (t) => {
   const first = mergeKubeconfig('', content('gone', 'prod'), { path: 'f', current: 'if-missing' });
-  const edited = first.replace('cluster: prod', 'cluster: prod\n      namespace: team-a');
+  const edited = first.replace('cluster: prod', 'cluster: prod\n    namespace: team-a');
   const next = parse(
     mergeKubeconfig(edited, { ...content(), entries: [entry('prod', 7777)] }, { path: 'f', current: 'if-missing' }),
   );

@@ -131,7 +131,7 @@ EventsEvent as Event: A report of something that happened to an object.
 package io.k8s.api.discovery.v1
 EndpointSlice: Some of the addresses behind a service.
   1 metadata ObjectMeta : Standard object's metadata.
-  2 endpoints* []Endpoint : The addresses.
+  2 endpoints []Endpoint : The addresses.
   3 ports []EndpointPort : The ports.
   4 addressType* string : IPv4, IPv6 or FQDN.
 Endpoint: One address behind a service.

@@ -95,8 +95,19 @@ ServicePort: A port of a service.
   5 nodePort int32 : The port on each node.
   6 appProtocol string : The application protocol.
 ServiceStatus: The state of a service.
-  1 loadBalancer object : The state of the load balancer.
+  1 loadBalancer LoadBalancerStatus : The state of the load balancer.
   2 conditions []Condition map(type) : The current conditions.
+LoadBalancerStatus: The state of a load balancer.
+  1 ingress []LoadBalancerIngress : Where traffic comes in.
+LoadBalancerIngress: Where the traffic of a load balancer comes in.
+  1 ip string : The address.
+  2 hostname string : The name.
+  3 ipMode string ptr : VIP or Proxy.
+  4 ports []PortStatus : The state of the ports.
+PortStatus: The state of a port.
+  1 port* int32 : The port.
+  2 protocol* string : TCP, UDP or SCTP.
+  3 error string : What is wrong with it.
 ConfigMap: Configuration for pods to read.
   1 metadata ObjectMeta : Standard object's metadata.
   2 data {}string : The configuration, as text.

@@ -125,8 +125,8 @@ SecretKeySelector atomic: A key of a secret.
   3 optional bool ptr : Whether it may be missing.
 EnvFromSource: All keys of a config map or a secret.
   1 prefix string : Put in front of each name.
-  2 configMapRef object : The config map.
-  3 secretRef object : The secret.
+  2 configMapRef EnvSourceRef : The config map.
+  3 secretRef EnvSourceRef : The secret.
 ResourceRequirements: Compute resources.
   1 limits {}quantity : The most that may be used.
   2 requests {}quantity : The least that is needed.
@@ -171,7 +171,7 @@ Lifecycle: What is done after start and before the end.
   2 preStop object : Before the container is ended.
   3 stopSignal string : The signal that ends the container.
 SecurityContext: Security attributes of a container.
-  1 capabilities object : Capabilities to add and drop.
+  1 capabilities Capabilities : Capabilities to add and drop.
   2 privileged bool ptr : Run privileged.
   3 seLinuxOptions object : SELinux labels.
   4 runAsUser int64 ptr : The user id.
@@ -181,7 +181,7 @@ SecurityContext: Security attributes of a container.
   8 runAsGroup int64 ptr : The group id.
   9 procMount string : How /proc is mounted.
   10 windowsOptions object : Windows settings.
-  11 seccompProfile object : The seccomp profile.
+  11 seccompProfile SeccompProfile : The seccomp profile.
   12 appArmorProfile object : The AppArmor profile.
 PodSecurityContext: Security attributes of a pod.
   1 seLinuxOptions object : SELinux labels.
@@ -193,7 +193,7 @@ PodSecurityContext: Security attributes of a pod.
   7 sysctls []object : Kernel parameters.
   8 windowsOptions object : Windows settings.
   9 fsGroupChangePolicy string : When ownership is changed.
-  10 seccompProfile object : The seccomp profile.
+  10 seccompProfile SeccompProfile : The seccomp profile.
   11 appArmorProfile object : The AppArmor profile.
   12 supplementalGroupsPolicy string : How further groups are found.
   13 seLinuxChangePolicy string : How labels are applied.
@@ -229,13 +229,13 @@ Volume: A named volume of a pod.
   1 name* string : Its name, unique in the pod.
   2 inline VolumeSource
 VolumeSource: Where a volume comes from.
-  2 emptyDir object : A folder that lives as long as the pod.
-  1 hostPath object : A path of the node.
-  19 configMap object : A config map.
-  6 secret object : A secret.
+  2 emptyDir EmptyDirVolumeSource : A folder that lives as long as the pod.
+  1 hostPath HostPathVolumeSource : A path of the node.
+  19 configMap ConfigMapVolumeSource : A config map.
+  6 secret SecretVolumeSource : A secret.
   26 projected object : Several sources in one.
   16 downwardAPI object : Fields of the pod.
-  10 persistentVolumeClaim object : A claim in the same namespace.
+  10 persistentVolumeClaim PersistentVolumeClaimVolumeSource : A claim in the same namespace.
   29 ephemeral object : A claim that lives as long as the pod.
   30 image object : An image as a volume.
   28 csi object : A CSI driver.
@@ -259,6 +259,42 @@ VolumeSource: Where a volume comes from.
   21 quobyte object : Deprecated.
   25 scaleIO object : Deprecated.
   27 storageos object : Deprecated.
+EmptyDirVolumeSource: A folder that lives as long as the pod.
+  1 medium string : Memory, or empty for the node's disk.
+  2 sizeLimit quantity : How much it may hold.
+  3 mode int32 ptr : The mode of the folder.
+HostPathVolumeSource: A path of the node.
+  1 path* string : The path.
+  2 type string ptr : What must be there.
+ConfigMapVolumeSource: The keys of a config map as files.
+  1 inline LocalObjectReference
+  2 items []KeyToPath : Which keys; all when empty.
+  3 defaultMode int32 ptr : The mode of the files.
+  4 optional bool ptr : Whether the config map may be missing.
+  5 defaultUser int64 ptr : The owner of the files.
+SecretVolumeSource: The keys of a secret as files.
+  1 secretName string : The secret.
+  2 items []KeyToPath : Which keys; all when empty.
+  3 defaultMode int32 ptr : The mode of the files.
+  4 optional bool ptr : Whether the secret may be missing.
+  5 defaultUser int64 ptr : The owner of the files.
+PersistentVolumeClaimVolumeSource: A claim in the same namespace.
+  1 claimName* string : The claim.
+  2 readOnly bool : Whether it is mounted read-only.
+KeyToPath: A key as a file.
+  1 key* string : The key.
+  2 path* string : The file.
+  3 mode int32 ptr : The mode of the file.
+  4 user int64 ptr : The owner of the file.
+EnvSourceRef: A config map or secret whose keys become environment variables.
+  1 inline LocalObjectReference
+  2 optional bool ptr : Whether it may be missing.
+Capabilities: Capabilities to add and drop.
+  1 add []string : Those added.
+  2 drop []string : Those dropped.
+SeccompProfile: Which system calls are allowed.
+  1 type* string : Unconfined, RuntimeDefault or Localhost.
+  2 localhostProfile string : The profile's file on the node.
 PodStatus: The observed state of a pod.
   1 phase string : Pending, Running, Succeeded, Failed or Unknown.
   2 conditions []PodCondition map(type) : The current conditions.
@@ -277,6 +313,9 @@ PodStatus: The observed state of a pod.
   15 resourceClaimStatuses []object map(name) retain : The state of the claims.
   16 hostIPs []HostIP patch(ip) : All addresses of the node.
   17 observedGeneration int64 : The generation that the status belongs to.
+  18 extendedResourceClaimStatus object : The state of claims for extended resources.
+  19 allocatedResources {}quantity : Resources set aside for the pod.
+  20 resources ResourceRequirements : Resources in force for the pod.
 PodCondition: One aspect of a pod's state.
   1 type* string : The aspect.
   2 status* string : True, False or Unknown.
@@ -302,9 +341,15 @@ ContainerStatus: The state of a container.
   10 allocatedResources {}quantity : Resources set aside for it.
   11 resources ResourceRequirements : Resources in force.
   12 volumeMounts []object map(mountPath) : The mounts in force.
-  13 user object : The user it runs as.
+  13 user ContainerUser : The user it runs as.
   14 allocatedResourcesStatus []object map(name) : The state of its resources.
   15 stopSignal string : The signal that ends it.
+ContainerUser: The user a container runs as.
+  1 linux LinuxContainerUser : On Linux.
+LinuxContainerUser: A user and groups of Linux.
+  1 uid* int64 : The user.
+  2 gid* int64 : The first group.
+  3 supplementalGroups []int64 : Further groups.
 ContainerState: One of waiting, running, terminated.
   1 waiting ContainerStateWaiting : Not running yet.
   2 running ContainerStateRunning : Running.

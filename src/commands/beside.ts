@@ -1,0 +1,49 @@
+import type { Command } from 'commander';
+import { CodedError } from '../base/errors.js';
+import { callOwnHub, type HubAnswer } from '../daemon/own-hub.js';
+import type { MembershipView } from '../daemon/served-fleet.js';
+import type { Settings } from '../daemon/settings.js';
+import { type DaemonRecord, State } from '../daemon/state.js';
+import type { CommandIo } from './io.js';
+import { settingsOf } from './settings-options.js';
+
+/** A running daemon as a command beside it reaches it. */
+export interface DaemonBeside {
+  readonly settings: Settings;
+  readonly state: State;
+  readonly record: DaemonRecord;
+  call(path: string, options?: { method?: 'GET' | 'POST'; credential?: boolean }): Promise<HubAnswer>;
+  memberships(): Promise<MembershipView[]>;
+}
+
+/** Throws a CodedError `daemon-not-running` where the state folder records none. */
+export function daemonBeside(command: Command, io: CommandIo): DaemonBeside {
+  const settings = settingsOf(command, io);
+  const state = State.read(settings.stateDir);
+  const record = state?.readDaemon();
+  if (state === undefined || record === undefined) throw notRunning(settings);
+  const call: DaemonBeside['call'] = (path, options = {}) => callOwnHub(state, record, { path, ...options });
+  return {
+    settings,
+    state,
+    record,
+    call,
+    memberships: async () => {
+      const { status, body } = await call('/-/memberships');
+      if (status !== 200) {
+        throw new CodedError({
+          code: 'daemon-refused',
+          message: `the daemon answered HTTP ${status} to /-/memberships; restart it so that both have the same version`,
+        });
+      }
+      return (JSON.parse(body) as { memberships: MembershipView[] }).memberships;
+    },
+  };
+}
+
+export function notRunning(settings: Settings): CodedError {
+  return new CodedError({
+    code: 'daemon-not-running',
+    message: `no daemon runs with the state folder ${settings.stateDir}; start one with connect-gateway-proxy run (or demo), or name its folder with --state-dir`,
+  });
+}

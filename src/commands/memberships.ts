@@ -1,0 +1,41 @@
+import { type Command, Option } from 'commander';
+import type { MembershipView } from '../daemon/served-fleet.js';
+import { daemonBeside } from './beside.js';
+import type { CommandIo } from './io.js';
+import { addSettingOptions } from './settings-options.js';
+import { table } from './table.js';
+
+export function addMemberships(program: Command, io: CommandIo): void {
+  const command = program
+    .command('memberships')
+    .description('list what the daemon serves')
+    .addOption(outputOption())
+    .option('--refresh', 'ask the fleet again first')
+    .action(async (options: { output: string; refresh?: true }) => {
+      const daemon = daemonBeside(command, io);
+      if (options.refresh) await daemon.call('/-/reload', { method: 'POST' });
+      const memberships = await daemon.memberships();
+      if (options.output === 'json') io.out(`${JSON.stringify({ memberships }, null, 2)}\n`);
+      else if (memberships.length === 0) io.err("the fleet has no memberships yet; see the daemon's log\n");
+      else io.out(table(['NAME', 'LOCATION', 'KIND', 'STATE', 'VERSION', 'URL', 'IDENTITY'], memberships.map(row)));
+      for (const { alias, problem } of memberships) if (problem !== undefined) io.err(`${alias}: ${problem}\n`);
+    });
+  addSettingOptions(command, 'beside');
+}
+
+export function outputOption(): Option {
+  return new Option('-o, --output <FORMAT>', 'text or json').choices(['text', 'json']).default('text');
+}
+
+function row(membership: MembershipView): string[] {
+  const { alias, location, kind, state, stale, kubernetesVersion, url, identity, principal } = membership;
+  return [
+    alias,
+    location,
+    kind,
+    stale ? `${state} (last known)` : state,
+    kubernetesVersion ?? '-',
+    url ?? '-',
+    `${identity} (${principal})`,
+  ];
+}

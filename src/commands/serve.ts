@@ -1,0 +1,37 @@
+import { createLogger } from '../base/log.js';
+import { type RunningDaemon, startDaemon } from '../daemon/daemon.js';
+import type { Settings } from '../daemon/settings.js';
+import type { CommandIo } from './io.js';
+
+/** 128 + the signal's number, as shells count. */
+const SIGNAL_EXIT = { SIGINT: 130, SIGTERM: 143 } as const;
+
+/**
+ * Runs a daemon until it is asked to stop. The first signal drains, the second ends at once. Answers the exit code:
+ * 0 after a drain, whoever asked for it.
+ */
+export async function serve(
+  io: CommandIo,
+  settings: Settings,
+  hooks: { onReady?: (daemon: RunningDaemon) => void; onStopped?: () => Promise<void> } = {},
+): Promise<number> {
+  const log = createLogger({ level: settings.log.level, format: settings.log.format, write: io.err });
+  let running: RunningDaemon | undefined;
+  let asked = false;
+  io.onSignal((signal) => {
+    if (asked || running === undefined) {
+      running?.kill();
+      io.exit(SIGNAL_EXIT[signal]);
+    }
+    asked = true;
+    running.drain(signal).catch(() => io.exit(1));
+  });
+  try {
+    running = await startDaemon({ settings, clock: io.clock, log, version: io.version, env: io.env });
+    hooks.onReady?.(running);
+    await running.closed;
+  } finally {
+    await hooks.onStopped?.();
+  }
+  return 0;
+}

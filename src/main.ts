@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import envPaths from 'env-paths';
+import { systemClock } from './base/clock.js';
+import { runCommandLine } from './commands/program.js';
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+const paths = envPaths('connect-gateway-proxy', { suffix: '' });
+
+// A reader that has gone (`| head`) is no failure of ours.
+process.stdout.on('error', () => process.exit(0));
+
+const exitCode = await runCommandLine(process.argv.slice(2), {
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+  env: process.env,
+  errIsTty: process.stderr.isTTY === true,
+  outIsTty: process.stdout.isTTY === true,
+  outColumns: process.stdout.columns ?? 100,
+  clock: systemClock,
+  version,
+  paths: { config: paths.config, data: paths.data },
+  onSignal: (listener) => {
+    process.on('SIGINT', () => listener('SIGINT'));
+    process.on('SIGTERM', () => listener('SIGTERM'));
+  },
+  pause: async (ms) => await pause(ms),
+  exit: (code) => process.exit(code),
+});
+process.exitCode = exitCode;

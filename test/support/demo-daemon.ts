@@ -1,0 +1,65 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.js';
+import { createLogger, silentLogger } from '../../src/base/log.js';
+import { type RunningDaemon, startDaemon } from '../../src/daemon/daemon.js';
+import { loadSettings } from '../../src/daemon/settings.js';
+import { startDemoFleet } from '../../src/emulator/demo-fleet.js';
+import type { Emulator } from '../../src/emulator/emulator.js';
+
+export interface DemoDaemon {
+  readonly daemon: RunningDaemon;
+  readonly emulator: Emulator;
+  readonly kubeconfig: string;
+  /** One per membership of the demo fleet. */
+  readonly contexts: readonly string[];
+  close(): Promise<void>;
+}
+
+/** Daemon and emulator in this process, on ports of the system's choice below `ports`, so that tests run side by side. */
+export async function startDemoDaemon(o: { folder: string; flags?: Record<string, string> }): Promise<DemoDaemon> {
+  const log = process.env['CGP_TEST_LOG'] ? createLogger({ level: 'debug', format: 'pretty' }) : silentLogger;
+  const workDir = join(o.folder, 'emulator');
+  mkdirSync(workDir, { recursive: true, mode: 0o700 });
+  const emulator = await startDemoFleet({ workDir, clock: systemClock, log });
+  const tokenFile = join(o.folder, 'token');
+  writeFileSync(tokenFile, emulator.accessToken, { mode: 0o600 });
+  const caFile = join(o.folder, 'emulator-ca.pem');
+  writeFileSync(caFile, emulator.caCertificate);
+  const config = join(o.folder, 'config.yaml');
+  writeFileSync(
+    config,
+    JSON.stringify({
+      projects: ['demo-project'],
+      identities: { default: { source: 'token-file', tokenFile } },
+      endpoints: {
+        gkehub: emulator.url,
+        connectgateway: emulator.url,
+        iamcredentials: emulator.url,
+        cloudresourcemanager: emulator.url,
+        caFile,
+      },
+      listen: { port: 0, membershipPorts: '0-0' },
+      stateDir: join(o.folder, 'state'),
+    }),
+  );
+  const settings = loadSettings({
+    flags: { ...o.flags },
+    env: {},
+    configFile: config,
+    isTty: false,
+    paths: { config: o.folder, data: o.folder },
+  });
+  const daemon = await startDaemon({ settings, clock: systemClock, log, version: '0.0.0-test', env: {} });
+  return {
+    daemon,
+    emulator,
+    kubeconfig: daemon.kubeconfigFile,
+    contexts: ['prod', 'edge-store', 'datacenter'],
+    close: async () => {
+      daemon.kill();
+      await daemon.closed;
+      await emulator.close();
+    },
+  };
+}
