@@ -106,6 +106,7 @@ export function applyServerSide(request: ApplyRequest): ApplyResult {
 
   const gone = union(changed, removed);
   const fields = manageable(applied, type, subresource);
+  updateLastApplied(object, config, manager);
   const unchanged = last !== undefined && same(object, live) && sameSet(last.fields, fields);
   const time = unchanged ? last.time : timestamp(request.now);
   storeEntries(object, [
@@ -119,7 +120,7 @@ const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 /** The manager of `kubectl apply --server-side`, for which the server eases the way from client-side apply. */
 const KUBECTL = 'kubectl';
 
-function readConfig({ type, existing, config, manager, subresource = '' }: ApplyRequest): Dict {
+function readConfig({ type, config, subresource = '' }: ApplyRequest): Dict {
   const metadata = dict(config['metadata']);
   if (list(metadata['managedFields']).length > 0) throw badRequest('metadata.managedFields must be nil');
   const result = withoutNulls(config) as Dict;
@@ -130,14 +131,14 @@ function readConfig({ type, existing, config, manager, subresource = '' }: Apply
   } else if (hasStatus(type)) {
     delete result['status'];
   }
-  // Who still applies on the client's side elsewhere must find what was applied last.
-  if (manager === KUBECTL && existing?.metadata.annotations?.[LAST_APPLIED] !== undefined) {
-    const lastApplied = `${JSON.stringify(withoutLastApplied(result))}\n`;
-    const given = dict(result['metadata']);
-    const annotations = { ...dict(given['annotations']), [LAST_APPLIED]: lastApplied };
-    result['metadata'] = { ...given, annotations };
-  }
   return result;
+}
+
+/** Who still applies on the client's side elsewhere must find what was applied last. Nobody owns the change. */
+function updateLastApplied(object: KubeObject, config: Dict, manager: string): void {
+  const { annotations } = object.metadata;
+  if (manager !== KUBECTL || annotations?.[LAST_APPLIED] === undefined) return;
+  annotations[LAST_APPLIED] = `${JSON.stringify(withoutLastApplied(config))}\n`;
 }
 
 function withoutLastApplied(config: Dict): Dict {

@@ -137,6 +137,14 @@ const NEVER_ABSENT = new Set([
   ...['loadBalancer', 'daemonEndpoints', 'nodeInfo', 'involvedObject', 'source', 'state', 'lastState'],
 ]);
 
+/** Of the same name, but held by pointer. */
+const MAY_BE_ABSENT = new Set(['PodSpec.resources', 'PodStatus.resources', 'ContainerStatus.resources']);
+
+function isNeverAbsent(shape: Shape, element: string): boolean {
+  const name = element.slice(2);
+  return shape.kind === 'struct' && NEVER_ABSENT.has(name) && !MAY_BE_ABSENT.has(`${shape.schema.name}.${name}`);
+}
+
 export function compareValues(left: unknown, right: unknown, shape: Shape): Comparison {
   if (left === right) return UNCHANGED;
   const model = left ?? right;
@@ -152,7 +160,7 @@ export function compareValues(left: unknown, right: unknown, shape: Shape): Comp
   for (const element of new Set([...before.keys(), ...after.keys()])) {
     const part = after.get(element) ?? before.get(element);
     if (part === undefined) continue;
-    const stays = shape.kind === 'struct' && NEVER_ABSENT.has(element.slice(2)) ? emptyOf(part) : undefined;
+    const stays = isNeverAbsent(shape, element) ? emptyOf(part) : undefined;
     const inner = compareValues(
       before.get(element)?.value ?? (left === undefined ? undefined : stays),
       after.get(element)?.value ?? (right === undefined ? undefined : stays),

@@ -32,7 +32,7 @@ PodSpec: A description of a pod.
   22 tolerations []Toleration : The taints that the pod tolerates.
   23 hostAliases []HostAlias map(ip) : Extra lines of the hosts file.
   24 priorityClassName string : The pod's priority class.
-  25 priority int32 : The priority itself; filled in by the server.
+  25 priority int32 ptr : The priority itself; filled in by the server.
   26 dnsConfig object : DNS parameters beside those of the policy.
   27 shareProcessNamespace bool : Share one process namespace between the containers.
   28 readinessGates []PodReadinessGate : Conditions that must be True for the pod to be ready.
