@@ -205,8 +205,8 @@ t.test('server-side apply', async (t) => {
     const containers = (object: KubeObject): unknown[] =>
       dicts(at(object, 'spec.template.spec.containers')).map(({ name, image }) => [name, image]);
     t.same(containers(side), [
-      ['side', 's'],
       ['main', 'a'],
+      ['side', 's'],
     ]);
     t.equal(at(side, 'spec.replicas'), 3);
     const less = apply(b, deployment([{ name: 'new', image: 'n' }]), { type: DEPLOYMENTS });
