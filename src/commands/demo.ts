@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { createLogger } from '../base/log.js';
 import type { RunningDaemon } from '../daemon/daemon.js';
-import { startDemoFleet } from '../emulator/demo-fleet.js';
 import type { CommandIo } from './io.js';
 import { serve } from './serve.js';
 import { addSettingOptions, settingsOf } from './settings-options.js';
@@ -31,6 +30,8 @@ async function runDemo(command: Command, io: CommandIo): Promise<number> {
   const chosen = settingsOf(command, io, fallbacks);
   const workDir = mkdtempSync(join(tmpdir(), 'connect-gateway-proxy-demo-'));
   const log = createLogger({ level: chosen.log.level, format: chosen.log.format, write: io.err });
+  // Loaded here, so that the other commands need not wait for it.
+  const { startDemoFleet } = await import('../emulator/demo-fleet.js');
   const emulator = await startDemoFleet({ workDir, clock: io.clock, log: log.child({ part: 'emulator' }) });
   const caFile = join(workDir, 'ca.pem');
   const tokenFile = join(workDir, 'token');

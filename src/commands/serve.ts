@@ -1,5 +1,5 @@
 import { createLogger } from '../base/log.js';
-import { type RunningDaemon, startDaemon } from '../daemon/daemon.js';
+import type { RunningDaemon } from '../daemon/daemon.js';
 import type { Settings } from '../daemon/settings.js';
 import type { CommandIo } from './io.js';
 
@@ -27,6 +27,8 @@ export async function serve(
     running.drain(signal).catch(() => io.exit(1));
   });
   try {
+    // Loaded here: the commands beside the daemon answer sooner without it.
+    const { startDaemon } = await import('../daemon/daemon.js');
     running = await startDaemon({ settings, clock: io.clock, log, version: io.version, env: io.env });
     hooks.onReady?.(running);
     await running.closed;

@@ -23,10 +23,10 @@ export function createTokenSource(options: {
   identity: IdentitySettings;
   clock: Clock;
   log: Logger;
-  /** Where the application default credentials are looked for; the process's own when absent. */
-  env?: Environment;
+  /** Where the application default credentials are looked for. */
+  env: Environment;
 }): TokenSource {
-  const { name, identity, clock, env = process.env } = options;
+  const { name, identity, clock, env } = options;
   if (identity.impersonate !== undefined && identity.impersonate.length > 0) {
     throw refuse(`identity ${name}: impersonate: is not built yet; use a token file of the service account`);
   }

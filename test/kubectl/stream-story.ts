@@ -23,7 +23,7 @@ async function logs(t: Test, { kubectl }: Scene): Promise<void> {
   await follow.until(/^1? ?.*hello from hello-[\s\S]*\n.*hello from hello-/m);
   const seen = follow.stdout.split('\n').length;
   await follow.until(new RegExp(`(?:.*\\n){${seen + 1}}`));
-  t.equal(await follow.stop(), 1, 'it was still going on when it was interrupted');
+  t.not(await follow.stop(), 0, 'it was still going on when it was interrupted');
   const tail = await kubectl.run(['logs', 'deployment/hello', '--tail=1']);
   t.equal(tail.stdout.trim().split('\n').length, 1);
   const stamped = await kubectl.run(['logs', 'deployment/hello', '--tail=1', '--timestamps']);

@@ -24,8 +24,9 @@ import {
   type WriteCall,
   type Written,
 } from './http/write.js';
-import type { KubeObject } from './json.js';
+import type { Dict, KubeObject } from './json.js';
 import { openApiV2, openApiV3, openApiV3Index } from './openapi.js';
+import { OPENAPI_V2_PROTOBUF, openApiV2Protobuf } from './openapi-v2-protobuf.js';
 import { Registry } from './registry.js';
 import { seedCluster } from './seed.js';
 import { Store } from './store.js';
@@ -181,9 +182,13 @@ class Cluster implements BuiltinCluster {
   #openApi(segments: readonly string[], request: IncomingMessage, response: ServerResponse): void {
     const [, version, ...rest] = segments;
     if (version === 'v2') {
-      // Old clients want it as protobuf and do well without.
-      negotiate(request.headers.accept);
-      sendJson(response, openApiV2());
+      if (request.headers.accept?.includes('proto-openapi')) {
+        const body = openApiV2Protobuf(JSON.parse(openApiV2()) as Dict);
+        response.writeHead(200, { 'Content-Type': OPENAPI_V2_PROTOBUF, 'Content-Length': body.length }).end(body);
+      } else {
+        negotiate(request.headers.accept);
+        sendJson(response, openApiV2());
+      }
       return;
     }
     if (version !== 'v3') throw noSuchPath();

@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { findNewestKubectl, Kubectl } from '../support/kubectl.js';
+
+/** The command line as a person starts it: `node dist/main.js`, which `npm ci` has built. */
+const MAIN = join(process.cwd(), 'dist', 'main.js');
+
+interface Run {
+  readonly child: ChildProcess;
+  output: string;
+  readonly code: Promise<number>;
+}
+
+function start(args: readonly string[], env: Record<string, string>): Run {
+  const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env['PATH'] ?? '', ...env } });
+  const run: Run = { child, output: '', code: once(child, 'close').then(([code]) => (code as number | null) ?? 255) };
+  const read = (chunk: Buffer): void => {
+    run.output += chunk.toString();
+  };
+  child.stdout?.on('data', read);
+  child.stderr?.on('data', read);
+  return run;
+}
+
+async function run(args: readonly string[], env: Record<string, string>): Promise<{ code: number; output: string }> {
+  const running = start(args, env);
+  return { code: await running.code, output: running.output };
+}
+
+const home = mkdtempSync(join(tmpdir(), 'cgp-smoke-'));
+const stateDir = join(home, 'state');
+const env = { HOME: home, CGP_STATE_DIR: stateDir, CGP_LISTEN_PORT: '0', CGP_MEMBERSHIP_PORTS: '0-0' };
+t.teardown(() => rmSync(home, { recursive: true, force: true }));
+
+t.test('before the demo is started every command says so', async (t) => {
+  const status = await run(['status'], env);
+  t.equal(status.code, 1);
+  t.match(status.output, /no daemon runs with the state folder .*connect-gateway-proxy run/);
+  t.equal((await run(['wait', '--timeout', '200ms'], env)).code, 1);
+});
+
+t.test('usage errors exit with 2 and name the way out', async (t) => {
+  const flag = await run(['run', '--projcts', 'x'], env);
+  t.equal(flag.code, 2);
+  t.match(flag.output, /unknown option '--projcts'[\s\S]*--projects/);
+  const verb = await run(['membership'], env);
+  t.equal(verb.code, 2);
+  t.match(verb.output, /unknown command 'membership'[\s\S]*memberships/);
+  const nothing = await run(['run'], env);
+  t.equal(nothing.code, 2);
+  t.match(nothing.output, /nothing to serve: .*--projects/);
+});
+
+t.test('the demo: daemon, kubeconfig, commands beside it, and a clean end', async (t) => {
+  const demo = start(['demo'], env);
+  t.equal((await run(['wait'], env)).code, 0);
+  while (!demo.output.includes('export KUBECONFIG=')) await once(demo.child.stdout ?? demo.child, 'data');
+  for (const name of ['prod', 'edge-store', 'datacenter']) t.match(demo.output, new RegExp(`${name} .*https://127`));
+  t.notMatch(demo.output, /"level":"(warn|error)"/);
+
+  const status = await run(['status'], env);
+  t.equal(status.code, 0, status.output);
+  t.match(status.output, /ready, process \d+[\s\S]*prod /);
+  const { memberships } = JSON.parse((await run(['memberships', '-o', 'json'], env)).output);
+  t.strictSame(memberships.map(({ alias }: { alias: string }) => alias).sort(), ['datacenter', 'edge-store', 'prod']);
+  const { output: kubeconfig } = await run(['kubeconfig'], env);
+  t.equal(kubeconfig.trim(), join(stateDir, 'kubeconfig'));
+  t.equal(statSync(kubeconfig.trim()).mode & 0o777, 0o600);
+
+  const second = await run(['demo'], env);
+  t.equal(second.code, 1);
+  t.match(second.output, /already running with this state folder \(process \d+\)/);
+
+  const kubectl = findNewestKubectl();
+  if ('missing' in kubectl) {
+    if (process.env['CI']) t.fail(kubectl.missing);
+    else t.comment(`kubectl is left out: ${kubectl.missing}`);
+  } else {
+    const client = new Kubectl({ path: kubectl.path, kubeconfig: kubeconfig.trim(), context: 'prod', home });
+    const pods = await client.run(['get', 'pods']);
+    t.match(pods.stdout, /^box +1\/1 +Running/m, pods.stderr);
+    const echo = await client.run(['exec', 'box', '--', 'echo', 'hello']);
+    t.equal(echo.stdout, 'hello\n', echo.stderr);
+  }
+  const stop = await run(['stop'], env);
+  t.equal(stop.code, 0, stop.output);
+  t.equal(await demo.code, 0);
+  t.equal((await run(['status'], env)).code, 1);
+});
