@@ -64,9 +64,11 @@ export function startNginx(o: { folder: string; name: string; http: string }): C
   const home = join(o.folder, o.name);
   mkdirSync(home, { recursive: true });
   const config = join(home, 'nginx.conf');
+  // Started by root it would serve the folder as another user, who may not read it.
+  const user = process.getuid?.() === 0 ? 'user root; ' : '';
   writeFileSync(
     config,
-    `daemon off; worker_processes 1; pid ${home}/pid; error_log ${home}/error.log;
+    `${user}daemon off; worker_processes 1; pid ${home}/pid; error_log ${home}/error.log;
 events { worker_connections 1024; }
 http { access_log off; client_body_temp_path ${home}/b; proxy_temp_path ${home}/p; fastcgi_temp_path ${home}/f; uwsgi_temp_path ${home}/u; scgi_temp_path ${home}/s;
 keepalive_requests 100000000; keepalive_timeout 600s; ssl_session_cache shared:S:1m;

@@ -3,7 +3,10 @@ import { parse } from 'yaml';
 import type { Scene } from './story.js';
 
 /** Everything that only reads. */
-export async function tellReadStory(t: Test, { kubectl, daemon, context, version: kubectlVersion }: Scene): Promise<void> {
+export async function tellReadStory(
+  t: Test,
+  { kubectl, daemon, context, version: kubectlVersion }: Scene,
+): Promise<void> {
   const version = await kubectl.run(['version', '-o', 'json']);
   t.equal(version.code, 0, version.stderr);
   t.match(JSON.parse(version.stdout).serverVersion, { major: '1', gitVersion: /^v1\./ });
@@ -49,7 +52,11 @@ export async function tellReadStory(t: Test, { kubectl, daemon, context, version
   t.match((await kubectl.run(['auth', 'can-i', 'create', 'deployments'])).stdout, /^yes/);
   const whoami = await kubectl.run(['auth', 'whoami', '-o', 'json']);
   if (kubectlVersion === '1.27') {
-    t.match(whoami.stderr, /selfsubjectreviews API is not enabled/, 'it knows only the beta API, which new clusters lack');
+    t.match(
+      whoami.stderr,
+      /selfsubjectreviews API is not enabled/,
+      'it knows only the beta API, which new clusters lack',
+    );
   } else {
     t.equal(whoami.code, 0, whoami.stderr);
     t.equal(JSON.parse(whoami.stdout).status.userInfo.username, 'dev@example.com');
