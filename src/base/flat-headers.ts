@@ -21,7 +21,9 @@ export function headerValue(headers: FlatHeaders, name: string): string | undefi
 
 /** The members of a comma-separated header over all its lines, trimmed, empty ones dropped. */
 export function headerTokens(headers: FlatHeaders, name: string): string[] {
-  return headerValues(headers, name)
+  const values = headerValues(headers, name);
+  if (values.length === 0) return values;
+  return values
     .flatMap((value) => value.split(','))
     .map((token) => token.trim())
     .filter((token) => token !== '');

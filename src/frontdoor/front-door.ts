@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { CertificatePair } from '../base/certificates.js';
 import { CodedError, describeError } from '../base/errors.js';
 import { headerTokens } from '../base/flat-headers.js';
-import type { Logger } from '../base/log.js';
+import { type Logger, withFields } from '../base/log.js';
 import { shortId } from '../base/short-id.js';
 import { closestNames } from '../fleet/names.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
@@ -268,7 +268,7 @@ export class FrontDoor {
   }
 
   #callLog(id: string, served: ServedMembership): Logger {
-    return this.#o.log.child({ id, membership: served.membership.alias });
+    return withFields(this.#o.log, { id, membership: served.membership.alias });
   }
 
   #refuse(error: unknown, id: string): void {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { CodedError } from '../base/errors.js';
-import type { FlatHeaders } from '../base/flat-headers.js';
+import { type FlatHeaders, headerValue } from '../base/flat-headers.js';
 import type { AccessToken } from '../credentials/token-source.js';
 import { passesUnread } from '../gateway/failure.js';
 import type { ResponseSink, UpstreamCall } from '../gateway/http-upstream.js';
@@ -57,7 +57,9 @@ class RequestRelay {
   readonly #api: ApiRequest;
   readonly #hasBody: boolean;
   readonly #continuation: Continuation | undefined;
-  readonly #clientGone = new AbortController();
+  #left = false;
+  /** Ends the present attempt when the client leaves. */
+  #onLeave = (): void => {};
   readonly #startedAt: number;
   #current: UpstreamCall | undefined;
   #bytesDown = 0;
@@ -78,8 +80,9 @@ class RequestRelay {
     });
     call.response.on('close', () => {
       if (!call.response.writableFinished) {
-        this.#clientGone.abort(new Error('the client is gone'));
+        this.#left = true;
         this.#current?.abort();
+        this.#onLeave();
       }
       this.#logEnd();
     });
@@ -90,10 +93,11 @@ class RequestRelay {
     const { request, served } = this.#call;
     const headers = this.#upstreamHeaders();
     const replayable = !this.#hasBody && SAFE_METHODS.has(request.method ?? '');
-    let token = await served.tokens.get(this.#clientGone.signal);
+    let token = await served.tokens.get();
     let repeatedForToken = false;
     let repeatedForConnection = false;
     for (;;) {
+      if (this.#left) return;
       const mayRefresh = replayable && !repeatedForToken;
       const end = await this.#attempt({ token, headers, mayRefresh });
       if (end.kind === 'ended') return;
@@ -104,7 +108,7 @@ class RequestRelay {
       if (end.kind === 'token-refused') {
         repeatedForToken = true;
         served.tokens.invalidate(token);
-        token = await served.tokens.get(this.#clientGone.signal);
+        token = await served.tokens.get();
       } else {
         if (!replayable || repeatedForConnection || !isConnectionLost(end.error)) throw end.error;
         repeatedForConnection = true;
@@ -120,7 +124,9 @@ class RequestRelay {
 
   async #resume(headers: FlatHeaders): Promise<void> {
     const { response, served, log } = this.#call;
-    if (this.#continuation === undefined) return;
+    if (this.#continuation === undefined || this.#left) return;
+    const leaving = new AbortController();
+    this.#onLeave = () => leaving.abort(new Error('the client is gone'));
     await resumeBody({
       tools: this.#tools,
       served,
@@ -129,7 +135,7 @@ class RequestRelay {
       headers,
       continuation: this.#continuation,
       response,
-      clientGone: this.#clientGone.signal,
+      clientGone: leaving.signal,
       onBytes: (count) => {
         this.#bytesDown += count;
       },
@@ -161,7 +167,7 @@ class RequestRelay {
         abort: () => this.#current?.abort(),
         settle: resolve,
       });
-      this.#clientGone.signal.addEventListener('abort', () => resolve({ kind: 'ended' }), { once: true });
+      this.#onLeave = () => resolve({ kind: 'ended' });
       this.#current = this.#tools.http.send(
         {
           address: served.address,
@@ -179,7 +185,7 @@ class RequestRelay {
   /** Tells the client what went wrong, or breaks its connection where an answer has already begun. */
   fail(error: unknown): void {
     const { response, served, id, log } = this.#call;
-    if (this.#clientGone.signal.aborted) return;
+    if (this.#left) return;
     const known = error instanceof CodedError ? error : unreachable(served.address, error);
     log.warn({ code: known.code, method: this.#call.request.method, kind: this.#api.kind }, known.message);
     if (response.headersSent) response.destroy();
@@ -328,6 +334,8 @@ class ResponseRelay implements ResponseSink {
     // What the client gets of a continued body has another length.
     const own = this.#continuation === undefined ? headers : withoutHeader(headers, 'content-length');
     response.writeHead(status, statusText, responseHeaders(own));
+    // A body of known length is on its way and shares the head's record.
+    if (this.#continuation === undefined && headerValue(headers, 'content-length') !== undefined) return;
     // The head of a quiet watch must not wait for its first event, but a body that is already here may share its record.
     setImmediate(() => {
       if (!response.writableEnded && !response.destroyed) response.flushHeaders();

@@ -58,21 +58,23 @@ function removing(always: ReadonlySet<string>, named: readonly string[]): Readon
 
 /** Throws a CodedError (431) that names the longest header when `headers` would exceed Google's limit. */
 export function assertWithinHeaderLimit(headers: FlatHeaders): void {
-  const sizes = new Map<string, number>();
   let total = 0;
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    const name = headers[i] as string;
-    // Name, colon, space, value, CR, LF.
-    const bytes = name.length + (headers[i + 1] as string).length + 4;
-    total += bytes;
-    const key = name.toLowerCase();
-    sizes.set(key, (sizes.get(key) ?? 0) + bytes);
-  }
+  for (let i = 0; i + 1 < headers.length; i += 2) total += lineBytes(headers, i);
   if (total <= HEADER_LIMIT_BYTES) return;
+  const sizes = new Map<string, number>();
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const key = (headers[i] as string).toLowerCase();
+    sizes.set(key, (sizes.get(key) ?? 0) + lineBytes(headers, i));
+  }
   const [name, bytes] = [...sizes].sort((a, b) => b[1] - a[1])[0] ?? ['', 0];
   throw new CodedError({
     code: 'headers-too-large',
     message: `the request's headers take ${total} bytes and Connect gateway accepts ${HEADER_LIMIT_BYTES}; the largest is ${name} with ${bytes} bytes: send less of it`,
     answer: { status: 431, reason: 'RequestHeaderFieldsTooLarge' },
   });
+}
+
+/** Name, colon, space, value, CR, LF. */
+function lineBytes(headers: FlatHeaders, at: number): number {
+  return (headers[at] as string).length + (headers[at + 1] as string).length + 4;
 }

@@ -209,9 +209,11 @@ t.test('a refused token is not the way out of a failed renewal', async (t) => {
   await t.rejects(waiting, { message: 'offline' });
 });
 
+/** A second passes between any two looks. */
+let time = 0;
 function tokenFile(t: Test, content: string): { path: string; file: TokenFile } {
   const path = join(t.testdir({ token: content }), 'token');
-  return { path, file: new TokenFile({ path, now: () => 0 }) };
+  return { path, file: new TokenFile({ path, now: () => (time += 1000) }) };
 }
 
 t.test('a token file is read again when it changes', async (t) => {
@@ -250,7 +252,7 @@ t.test(
   async (t) => {
     const path = join(t.testdir(), 'token');
     execFileSync('mkfifo', [path]);
-    await t.rejects(new TokenFile({ path, now: () => 0 }).get(), { message: /not a regular file/ });
+    await t.rejects(new TokenFile({ path, now: () => (time += 1000) }).get(), { message: /not a regular file/ });
   },
 );
 
