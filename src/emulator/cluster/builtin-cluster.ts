@@ -1,30 +1,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../base/clock.js';
+import { describeError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
 import type { CallContext, ClusterBackend } from '../cluster-backend.js';
 import type { PodRuntime } from '../pods/pod-runtime.js';
 import { ApiError, methodNotAllowed, noSuchPath } from './api-error.js';
 import { startControllers } from './controllers/controllers.js';
 import { aggregatedDiscovery, apiGroupList, apiGroupOf, apiResourceList, apiVersions } from './discovery.js';
-import { assertMayDo, review, type User, userOf, verbOf } from './http/access.js';
-import { parseResourcePath, type ResourcePath } from './http/api-path.js';
-import { type Form, negotiate, readObject, sendError, sendJson } from './http/exchange.js';
-import { listObjects, matcherOf } from './http/list.js';
-import { refuseUpgrade, type StreamSubresource, serveLog, serveStream } from './http/pod-streams.js';
-import { presentList, presentObject } from './http/present.js';
-import { isTrue, serveWatch } from './http/watch.js';
-import {
-  createObject,
-  deleteObject,
-  deleteOptions,
-  patchObject,
-  replaceObject,
-  serveScale,
-  type WriteCall,
-  type Written,
-} from './http/write.js';
-import type { Dict, KubeObject } from './json.js';
+import { assertMayDo, userOf } from './http/access.js';
+import { parseResourcePath, splitTarget } from './http/api-path.js';
+import { negotiate, sendError, sendJson } from './http/exchange.js';
+import { isStream, refuseUpgrade, serveStream } from './http/pod-streams.js';
+import { ResourceApi } from './http/resources.js';
+import type { Dict } from './json.js';
 import { openApiV2, openApiV3, openApiV3Index } from './openapi.js';
 import { OPENAPI_V2_PROTOBUF, openApiV2Protobuf } from './openapi-v2-protobuf.js';
 import { Registry } from './registry.js';
@@ -54,14 +43,9 @@ export function createBuiltinCluster(options: BuiltinClusterOptions): BuiltinClu
   return new Cluster(options);
 }
 
-interface Call {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-  readonly path: ResourcePath;
+interface Target {
+  readonly segments: readonly string[];
   readonly query: URLSearchParams;
-  readonly user: User;
-  readonly form: Form;
-  readonly signal: AbortSignal;
 }
 
 /** Services of the built-in cluster live in 10.96.0.0/16, of which the first is the API's own. */
@@ -75,6 +59,7 @@ class Cluster implements BuiltinCluster {
   readonly #o: BuiltinClusterOptions;
   readonly #registry: Registry;
   readonly #controllers: { close(): void };
+  readonly #resources: ResourceApi;
   #services = FIRST_SERVICE_ADDRESS;
   #nodePorts = 0;
 
@@ -95,6 +80,7 @@ class Cluster implements BuiltinCluster {
         nodePort: () => FIRST_NODE_PORT + (this.#nodePorts++ % NODE_PORTS),
       },
     });
+    this.#resources = new ResourceApi({ registry: this.#registry, runtime, clock });
     this.#controllers = startControllers({ registry: this.#registry, store: this.store, runtime, clock, log });
     if (options.seed === true) seedCluster({ registry: this.#registry, now: clock.now(), name, version });
   }
@@ -105,12 +91,13 @@ class Cluster implements BuiltinCluster {
 
   async close(): Promise<void> {
     this.#controllers.close();
+    this.#resources.close();
     await this.#o.runtime.close();
   }
 
   handle(request: IncomingMessage, response: ServerResponse, context: CallContext): void {
     this.#answer(request, response, context).catch((error: unknown) => {
-      if (!(error instanceof ApiError)) this.#o.log.warn({}, `built-in cluster: ${String(error)}`);
+      if (!(error instanceof ApiError)) this.#o.log.warn({}, `built-in cluster: ${describeError(error)}`);
       sendError(response, error);
     });
   }
@@ -136,17 +123,18 @@ class Cluster implements BuiltinCluster {
     const [root = ''] = segments;
     if ((root === 'api' && segments.length > 2) || (root === 'apis' && segments.length > 3)) {
       const path = parseResourcePath(segments);
-      const form = negotiate(request.headers.accept);
-      const user = userOf(request, context.caller);
-      await this.#resource({ request, response, path, query, user, form, signal: context.signal });
+      const { caller, signal } = context;
+      await this.#resources.serve({ request, response, path, query, caller, signal });
       return;
     }
-    if (request.method !== 'GET') throw methodNotAllowed();
-    this.#document(segments, request, response);
+    if (request.method !== 'GET' && request.method !== 'HEAD') throw methodNotAllowed();
+    userOf(request, context.caller);
+    this.#document({ segments, query }, request, response);
   }
 
   /** What is no resource: versions, health, discovery, OpenAPI. */
-  #document(segments: readonly string[], request: IncomingMessage, response: ServerResponse): void {
+  #document(target: Target, request: IncomingMessage, response: ServerResponse): void {
+    const { segments } = target;
     const [root = '', second, third] = segments;
     if (root === 'version') {
       const [, major = '1', minor = '0'] = /^v(\d+)\.(\d+)/.exec(this.version) ?? [];
@@ -156,7 +144,7 @@ class Cluster implements BuiltinCluster {
     } else if (['healthz', 'livez', 'readyz'].includes(root)) {
       sendJson(response, 'ok', { contentType: 'text/plain; charset=utf-8' });
     } else if (root === 'openapi') {
-      this.#openApi(segments, request, response);
+      this.#openApi(target, request, response);
     } else if ((root === 'api' || root === 'apis') && second === undefined) {
       const form = negotiate(request.headers.accept);
       if (form.kind === 'discovery') {
@@ -179,7 +167,7 @@ class Cluster implements BuiltinCluster {
     }
   }
 
-  #openApi(segments: readonly string[], request: IncomingMessage, response: ServerResponse): void {
+  #openApi({ segments, query }: Target, request: IncomingMessage, response: ServerResponse): void {
     const [, version, ...rest] = segments;
     if (version === 'v2') {
       if (request.headers.accept?.includes('proto-openapi')) {
@@ -198,155 +186,18 @@ class Cluster implements BuiltinCluster {
     }
     const document = openApiV3(rest.join('/'));
     if (document === undefined) throw noSuchPath();
+    const hash = query.get('hash') ?? '';
+    if (hash !== '' && hash !== document.hash) {
+      // Relative, because the way to here has a prefix that only the client knows.
+      response.writeHead(301, { Location: `?hash=${document.hash}` }).end();
+      return;
+    }
     response.setHeader('ETag', `"${document.hash}"`);
     if (request.headers['if-none-match'] === `"${document.hash}"`) {
       response.writeHead(304).end();
       return;
     }
-    sendJson(response, document.json);
+    const headers = { 'Cache-Control': hash === '' ? 'no-cache, private' : 'public, immutable' };
+    sendJson(response, document.json, { headers });
   }
-
-  async #resource(call: Call): Promise<void> {
-    const { request, response, path, query, user } = call;
-    const { type, name, namespace, subresource } = path;
-    const method = request.method === 'HEAD' ? 'GET' : (request.method ?? 'GET');
-    const watch = method === 'GET' && (path.watch || isTrue(query.get('watch')));
-    const verb = verbOf(method, { name, watch, stream: isStream(subresource) });
-    assertMayDo(user, { verb, group: type.group, resource: type.plural, subresource, namespace, name });
-    const reviewed = method === 'POST' ? review(type.kind, {}, user) : undefined;
-    if (reviewed !== undefined) {
-      const body = await readObject(request);
-      sendJson(response, { apiVersion: body['apiVersion'], ...review(type.kind, body, user) }, { status: 201 });
-      return;
-    }
-    const now = this.#o.clock.now();
-    if (watch) {
-      const matches = nameMatcher(path, matcherOf(type, query));
-      const { clock } = this.#o;
-      serveWatch({ ...call, store: this.store, type, namespace, matches, clock, now });
-      return;
-    }
-    if (subresource !== undefined && (await this.#subresource(call, now))) return;
-    const write: WriteCall = { registry: this.#registry, path, query, request, now, warnings: [] };
-    switch (method) {
-      case 'GET':
-        this.#read(call, now);
-        return;
-      case 'POST':
-        if (name !== undefined) throw methodNotAllowed();
-        this.#sendWritten(call, await createObject(write), write.warnings);
-        return;
-      case 'PUT':
-        this.#sendWritten(call, await replaceObject(write), write.warnings);
-        return;
-      case 'PATCH':
-        this.#sendWritten(call, await patchObject(write), write.warnings);
-        return;
-      case 'DELETE':
-        if (name === undefined) await this.#deleteAll(call, write);
-        else this.#sendDeleted(call, await deleteObject(write));
-        return;
-      default:
-        throw methodNotAllowed();
-    }
-  }
-
-  #read(call: Call, now: number): void {
-    const { path, response, form, query } = call;
-    const { type, name } = path;
-    if (name === undefined) {
-      const { objects, metadata } = listObjects(this.store, path, query);
-      sendJson(response, presentList(type, objects, metadata, { form, query, now }));
-    } else {
-      const object = this.#registry.find(type, path.namespace ?? '', name);
-      sendJson(response, presentObject(type, object, { form, query, now }));
-    }
-  }
-
-  /** True once it is answered; `status` and `finalize` are ordinary reads and writes. */
-  async #subresource(call: Call, now: number): Promise<boolean> {
-    const { path, request, response, query, signal } = call;
-    const { type, namespace = '', name = '' } = path;
-    const write: WriteCall = { registry: this.#registry, path, query, request, now, warnings: [] };
-    switch (path.subresource) {
-      case 'log':
-        serveLog(this.#o.runtime, this.#registry.find(type, namespace, name), { query, response, signal });
-        return true;
-      case 'scale':
-        sendJson(response, await serveScale(write));
-        return true;
-      case 'eviction': {
-        const options = await deleteOptions(write);
-        this.#registry.delete(type, this.#registry.find(type, namespace, name), options);
-        sendJson(
-          response,
-          { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 },
-          { status: 201 },
-        );
-        return true;
-      }
-      case 'exec':
-      case 'attach':
-      case 'portforward':
-        throw new ApiError(400, 'BadRequest', 'Upgrade request required');
-      case 'token':
-      case 'ephemeralcontainers':
-        throw new ApiError(501, 'NotImplemented', `the built-in cluster of the emulator has no ${path.subresource}`);
-      default:
-        return false;
-    }
-  }
-
-  #sendWritten(call: Call, written: Written, warnings: readonly string[]): void {
-    const { path, form, query, response } = call;
-    const text = presentObject(path.type, written.object, { form, query, now: this.#o.clock.now() });
-    sendJson(response, text, { status: written.created ? 201 : 200, warnings });
-  }
-
-  #sendDeleted(call: Call, { object, gone }: { object: KubeObject; gone: boolean }): void {
-    const { path, form, query, response } = call;
-    if (!gone || path.type.id === 'pods') {
-      sendJson(response, presentObject(path.type, object, { form, query, now: this.#o.clock.now() }));
-      return;
-    }
-    const { name, uid } = object.metadata;
-    const details = {
-      name,
-      ...(path.type.group === '' ? {} : { group: path.type.group }),
-      kind: path.type.plural,
-      uid,
-    };
-    sendJson(response, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', details });
-  }
-
-  async #deleteAll(call: Call, write: WriteCall): Promise<void> {
-    const { path, query, response, form } = call;
-    const options = await deleteOptions(write);
-    const { objects, metadata } = listObjects(this.store, path, query);
-    for (const object of objects) this.#registry.delete(path.type, object, options);
-    sendJson(response, presentList(path.type, objects, metadata, { form, query, now: this.#o.clock.now() }));
-  }
-}
-
-function isStream(subresource: string | undefined): subresource is StreamSubresource {
-  return subresource === 'exec' || subresource === 'attach' || subresource === 'portforward';
-}
-
-function splitTarget(target: string): { segments: string[]; query: URLSearchParams } {
-  const mark = target.indexOf('?');
-  const path = mark === -1 ? target : target.slice(0, mark);
-  const query = new URLSearchParams(mark === -1 ? '' : target.slice(mark + 1));
-  return {
-    segments: path
-      .split('/')
-      .filter((part) => part !== '')
-      .map(decodeURIComponent),
-    query,
-  };
-}
-
-/** A watch of one object by its path. */
-function nameMatcher(path: ResourcePath, matches: (object: KubeObject) => boolean): (object: KubeObject) => boolean {
-  const { name } = path;
-  return name === undefined ? matches : (object) => object.metadata.name === name && matches(object);
 }

@@ -1,4 +1,4 @@
-import { noSuchPath } from '../api-error.js';
+import { badRequest, noSuchPath } from '../api-error.js';
 import type { ResourceType } from '../resource-table.js';
 import { findResource } from '../resource-table.js';
 
@@ -11,6 +11,19 @@ export interface ResourcePath {
   readonly subresource: string | undefined;
   /** By the old `/watch/` path. */
   readonly watch: boolean;
+}
+
+/** Decoded, without empty segments. Throws a 400 for what cannot be decoded. */
+export function splitTarget(target: string): { segments: string[]; query: URLSearchParams } {
+  const mark = target.indexOf('?');
+  const path = mark === -1 ? target : target.slice(0, mark);
+  const query = new URLSearchParams(mark === -1 ? '' : target.slice(mark + 1));
+  try {
+    const segments = path.split('/').filter((part) => part !== '');
+    return { segments: segments.map((segment) => decodeURIComponent(segment)), query };
+  } catch {
+    throw badRequest('the path of the request holds a % that is no valid escape');
+  }
 }
 
 /** Throws the real server's 404 for what does not exist. `segments` are decoded, without empty ones. */
@@ -32,5 +45,6 @@ export function parseResourcePath(segments: readonly string[]): ResourcePath {
   if (type === undefined || more.length > 0 || (namespace !== undefined && !type.namespaced)) throw noSuchPath();
   if (type.namespaced && namespace === undefined && name !== undefined) throw noSuchPath();
   if (subresource !== undefined && !type.subresources.some((known) => known.name === subresource)) throw noSuchPath();
+  if (watch && subresource !== undefined) throw noSuchPath();
   return { type, namespace, name, subresource, watch };
 }

@@ -6,6 +6,8 @@ import { parseFieldSelector, parseLabelSelector } from '../selectors.js';
 import type { Store } from '../store.js';
 import { keyOfObject } from '../store.js';
 import type { ResourcePath } from './api-path.js';
+import type { ListOptions } from './options.js';
+import { readListOptions } from './options.js';
 
 export function matcherOf(type: ResourceType, query: URLSearchParams): Matcher {
   const byLabels = parseLabelSelector(query.get('labelSelector') ?? '');
@@ -20,41 +22,45 @@ export function listObjects(
   query: URLSearchParams,
 ): { objects: readonly KubeObject[]; metadata: Dict } {
   const { type, namespace } = path;
+  const options = readListOptions(query, false);
   const matches = matcherOf(type, query);
-  const limit = Number(query.get('limit') ?? 0);
-  const token = query.get('continue') ?? '';
-  const from = token === '' ? undefined : readToken(token);
-  const revision = from?.revision ?? revisionFor(store, query);
-  if (revision < store.compactedRevision) {
-    throw expired('The provided continue parameter is too old to display a consistent list result.');
-  }
+  const from = options.continueToken === '' ? undefined : readToken(options.continueToken);
+  const revision = from?.revision ?? revisionFor(store, options);
+  if (revision < store.compactedRevision) throw expired(from === undefined ? LIST_TOO_OLD : CONTINUE_TOO_OLD);
   const all = store
     .listAt(type.storedAs ?? type.id, namespace, revision)
-    .filter((object) => from === undefined || keyOfObject(object) > from.after)
-    .filter(matches);
+    .filter((object) => (from === undefined || keyOfObject(object) > from.after) && matches(object));
   const resourceVersion = String(revision);
-  if (limit <= 0 || all.length <= limit) return { objects: all, metadata: { resourceVersion } };
+  // What may be of any age comes from the real server's cache, which knows no pages.
+  const limit = options.resourceVersion === 0 && from === undefined ? 0 : options.limit;
+  if (limit === 0 || all.length <= limit) return { objects: all, metadata: { resourceVersion } };
   const objects = all.slice(0, limit);
   const last = objects.at(-1);
   const next = last === undefined ? '' : writeToken({ revision, after: keyOfObject(last) });
-  return { objects, metadata: { resourceVersion, continue: next, remainingItemCount: all.length - limit } };
+  const remaining = options.selective ? {} : { remainingItemCount: all.length - limit };
+  return { objects, metadata: { resourceVersion, continue: next, ...remaining } };
 }
 
-function revisionFor(store: Store, query: URLSearchParams): number {
-  const asked = query.get('resourceVersion') ?? '';
-  const match = query.get('resourceVersionMatch') ?? '';
-  if (asked === '' || asked === '0') return store.revision;
-  const revision = Number(asked);
-  if (!Number.isSafeInteger(revision) || revision < 0) {
-    throw badRequest(`Invalid value: "${asked}": resourceVersion must be a number`);
-  }
-  if (revision > store.revision) {
-    throw new ApiError(504, 'Timeout', `Too large resource version: ${revision}, current: ${store.revision}`, {
-      causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
-      retryAfterSeconds: 1,
-    });
-  }
-  return match === 'Exact' ? revision : store.revision;
+const LIST_TOO_OLD = 'The resourceVersion for the provided list is too old.';
+const CONTINUE_TOO_OLD =
+  'The provided continue parameter is too old to display a consistent list result. ' +
+  'You must start a new list without the continue parameter.';
+
+function revisionFor(store: Store, options: ListOptions): number {
+  const { resourceVersion, exact, notOlderThan, limit } = options;
+  if (resourceVersion === undefined || resourceVersion === 0) return store.revision;
+  assertReached(store, resourceVersion);
+  // Without a match, a page is of exactly that revision, a whole list only not older: a rule of early Kubernetes.
+  return exact || (!notOlderThan && limit > 0) ? resourceVersion : store.revision;
+}
+
+/** The real server waits 3 s for such a revision first. */
+export function assertReached(store: Store, revision: number): void {
+  if (revision <= store.revision) return;
+  throw new ApiError(504, 'Timeout', `Too large resource version: ${revision}, current: ${store.revision}`, {
+    causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
+    retryAfterSeconds: 1,
+  });
 }
 
 interface ContinueToken {
@@ -73,5 +79,5 @@ function readToken(text: string): ContinueToken {
   } catch {
     // Told below, as for any other token that is not ours.
   }
-  throw badRequest('continue key is not valid');
+  throw badRequest('continue key is not valid: it was made by another server or is damaged');
 }
