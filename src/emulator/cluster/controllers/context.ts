@@ -2,10 +2,12 @@ import type { Clock } from '../../../base/clock.js';
 import type { Logger } from '../../../base/log.js';
 import type { PodRuntime } from '../../pods/pod-runtime.js';
 import type { Dict, KubeObject } from '../json.js';
-import { controllerOf, dicts, same, text, timestamp } from '../json.js';
+import { controllerOf, dicts, isDict, list, ownersOf, same, text, timestamp } from '../json.js';
+import { hashSuffix } from '../names.js';
 import type { Registry } from '../registry.js';
 import type { ResourceType } from '../resource-table.js';
 import { apiVersionOf, resourceById } from '../resource-table.js';
+import { labelSelectorMatcher } from '../selectors.js';
 import type { Store } from '../store.js';
 
 /** What every controller works with. */
@@ -19,6 +21,7 @@ export interface ControllerContext {
 
 export const TYPES = {
   pods: resourceById('pods'),
+  nodes: resourceById('nodes'),
   events: resourceById('events'),
   deployments: resourceById('deployments.apps'),
   replicaSets: resourceById('replicasets.apps'),
@@ -33,11 +36,75 @@ export const TYPES = {
 
 /** In managedFields. */
 export const CONTROLLER_MANAGER = 'kube-controller-manager';
+const WRITE = { manager: CONTROLLER_MANAGER, fieldValidation: 'Ignore' } as const;
 
 /** The objects of a type whose controller is `owner`, those that are being deleted included. */
 export function ownedBy(context: ControllerContext, type: ResourceType, owner: KubeObject): KubeObject[] {
   const { namespace, uid } = owner.metadata;
   return context.store.list(type.id, namespace).filter((object) => controllerOf(object)?.uid === uid);
+}
+
+/**
+ * Like `ownedBy`, after taking in those without a controller that the owner's selector matches, and letting go of those
+ * that it does not match any more.
+ */
+export function claim(
+  context: ControllerContext,
+  type: ResourceType,
+  options: { owner: KubeObject; ownerType: ResourceType; mayAdopt?: (object: KubeObject) => boolean },
+): KubeObject[] {
+  const { owner, ownerType, mayAdopt = () => true } = options;
+  const selector = owner.spec?.['selector'];
+  if (!isDict(selector) || owner.metadata.deletionTimestamp !== undefined) return ownedBy(context, type, owner);
+  const matches = labelSelectorMatcher(selector);
+  const { namespace, uid } = owner.metadata;
+  const claimed: KubeObject[] = [];
+  for (const object of context.store.list(type.id, namespace)) {
+    const controller = controllerOf(object);
+    const isLeaving = object.metadata.deletionTimestamp !== undefined;
+    if (controller?.uid === uid) {
+      if (matches(object) || isLeaving) claimed.push(object);
+      else setOwners(context, type, object, (owners) => owners.filter((other) => other['uid'] !== uid));
+    } else if (controller === undefined && !isLeaving && matches(object) && mayAdopt(object)) {
+      const reference = ownerReference(ownerType, owner);
+      // It may be known as an owner already, only not as the controller.
+      const adopted = setOwners(context, type, object, (owners) => [
+        ...owners.filter((other) => other['uid'] !== uid),
+        reference,
+      ]);
+      if (adopted !== undefined) claimed.push(adopted);
+    }
+  }
+  return claimed;
+}
+
+function setOwners(
+  context: ControllerContext,
+  type: ResourceType,
+  object: KubeObject,
+  change: (owners: readonly Dict[]) => Dict[],
+): KubeObject | undefined {
+  return context.registry.change(type, object, WRITE, (draft) => {
+    draft.metadata['ownerReferences'] = change(ownersOf(draft).map((owner) => ({ ...owner })));
+  });
+}
+
+/** The same for templates that mean the same: neither the order of keys nor what is null or absent counts. */
+export function templateHash(template: unknown): string {
+  return hashSuffix(JSON.stringify(canonical(template)));
+}
+
+function canonical(value: unknown): unknown {
+  if (Array.isArray(value)) return list(value).map(canonical);
+  if (!isDict(value)) return value;
+  const keys = Object.keys(value).sort();
+  return Object.fromEntries(keys.filter((key) => value[key] != null).map((key) => [key, canonical(value[key])]));
+}
+
+/** Whether pods may be put there: ready and not cordoned. */
+export function takesPods(node: KubeObject): boolean {
+  const condition = dicts(node.status?.['conditions']).find(({ type }) => type === 'Ready');
+  return condition?.['status'] === 'True' && node.spec?.['unschedulable'] !== true;
 }
 
 export function ownerReference(type: ResourceType, owner: KubeObject): Dict {

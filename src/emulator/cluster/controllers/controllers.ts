@@ -1,14 +1,17 @@
 import { describeError } from '../../../base/errors.js';
 import type { KubeObject } from '../json.js';
-import { controllerOf } from '../json.js';
+import { controllerOf, isDict, ownersOf } from '../json.js';
+import type { ResourceType } from '../resource-table.js';
+import { labelSelectorMatcher } from '../selectors.js';
 import type { StoreEvent } from '../store.js';
 import { type ControllerContext, TYPES } from './context.js';
-import { collectDependents, finishDeletion } from './garbage.js';
+import { collectDependents, finishDeletion, finishOwners } from './garbage.js';
 import { reconcileJob } from './jobs.js';
 import { finishNamespace, furnishNamespace } from './namespaces.js';
+import { reconcileDaemonSet, reconcileStatefulSet } from './node-and-stateful-sets.js';
 import { PodLifecycle } from './pod-lifecycle.js';
-import { reconcileServices } from './services.js';
-import { reconcileDaemonSet, reconcileDeployment, reconcileReplicaSet, reconcileStatefulSet } from './workloads.js';
+import { forgetService, reconcileServices } from './services.js';
+import { reconcileDeployment, reconcileReplicaSet } from './workloads.js';
 
 type Reconcile = (context: ControllerContext, object: KubeObject) => void;
 
@@ -26,6 +29,12 @@ const BY_KIND = new Map(
     type,
   ]),
 );
+
+/** Whose selectors take in objects of the type that have no controller. */
+const ADOPTERS: Readonly<Record<string, readonly ResourceType[]>> = {
+  [TYPES.pods.id]: [TYPES.replicaSets, TYPES.statefulSets, TYPES.daemonSets],
+  [TYPES.replicaSets.id]: [TYPES.deployments],
+};
 
 /** Makes what is wished happen. Driven by events alone; work is done after the write that caused it, never inside. */
 export function startControllers(context: ControllerContext): { close(): void } {
@@ -65,12 +74,23 @@ class Controllers {
     }
     if (resource === TYPES.services.id) {
       this.#enqueue(`services ${namespace}`, () => reconcileServices(this.#context, namespace));
+      if (type === 'DELETED') this.#enqueue(`forget ${key}`, () => forgetService(this.#context, object));
+    }
+    if (resource === TYPES.nodes.id) {
+      this.#enqueue('unplaced pods', () => this.#pods.syncUnplaced());
+      for (const set of this.#context.store.list(TYPES.daemonSets.id)) this.#enqueueWorkload(TYPES.daemonSets, set);
     }
     const reconcile = RECONCILERS[resource];
     if (reconcile !== undefined && type !== 'DELETED') {
       this.#enqueue(key, () => this.#withCurrent(event, (current) => reconcile(this.#context, current)));
     }
     this.#enqueueOwner(object);
+    // Whose it was before has one less.
+    if (event.previous !== undefined) this.#enqueueOwner(event.previous);
+    if (type !== 'DELETED') this.#enqueueAdopters(resource, object);
+    if (type === 'DELETED' && ownersOf(object).length > 0) {
+      this.#enqueue(`owners of ${uid}`, () => finishOwners(this.#context, object));
+    }
     if (type === 'DELETED') this.#enqueue(`collect ${uid}`, () => collectDependents(this.#context, object));
     else if (object.metadata.deletionTimestamp !== undefined) {
       this.#enqueue(`finish ${uid}`, () =>
@@ -92,14 +112,32 @@ class Controllers {
     else finishNamespace(this.#context, namespace);
   }
 
+  /** The controller of the object, and that one's: a deployment waits for the pods of its replica sets. */
   #enqueueOwner(object: KubeObject): void {
     const owner = controllerOf(object);
     const type = owner === undefined ? undefined : BY_KIND.get(owner.kind);
     if (owner === undefined || type === undefined) return;
-    const { namespace = '' } = object.metadata;
-    this.#enqueue(`${type.id} ${namespace}/${owner.name}`, () => {
-      const current = this.#context.store.get(type.id, namespace, owner.name);
-      if (current?.metadata.uid === owner.uid) RECONCILERS[type.id]?.(this.#context, current);
+    const found = this.#context.store.get(type.id, object.metadata.namespace ?? '', owner.name);
+    if (found === undefined || found.metadata.uid !== owner.uid) return;
+    this.#enqueueWorkload(type, found);
+    this.#enqueueOwner(found);
+  }
+
+  #enqueueAdopters(resource: string, object: KubeObject): void {
+    if (controllerOf(object) !== undefined) return;
+    for (const type of ADOPTERS[resource] ?? []) {
+      for (const workload of this.#context.store.list(type.id, object.metadata.namespace)) {
+        const selector = workload.spec?.['selector'];
+        if (isDict(selector) && labelSelectorMatcher(selector)(object)) this.#enqueueWorkload(type, workload);
+      }
+    }
+  }
+
+  #enqueueWorkload(type: ResourceType, workload: KubeObject): void {
+    const { namespace = '', name, uid } = workload.metadata;
+    this.#enqueue(`${type.id} ${namespace}/${name}`, () => {
+      const current = this.#context.store.get(type.id, namespace, name);
+      if (current !== undefined && current.metadata.uid === uid) RECONCILERS[type.id]?.(this.#context, current);
     });
   }
 

@@ -25,6 +25,15 @@ export function collectDependents(context: ControllerContext, gone: KubeObject):
   }
 }
 
+/** When a dependent has gone: an owner that waits for it may be able to go as well. */
+export function finishOwners(context: ControllerContext, gone: KubeObject): void {
+  const uids = new Set(ownersOf(gone).map(({ uid }) => uid));
+  for (const { resource, object } of [...context.store.all()]) {
+    const { uid = '', deletionTimestamp } = object.metadata;
+    if (deletionTimestamp !== undefined && uids.has(uid)) finishDeletion(context, resource, object);
+  }
+}
+
 /** Does what the finalizers of the garbage collector ask for, then removes them. */
 export function finishDeletion(context: ControllerContext, resource: string, object: KubeObject): void {
   const finalizers = strings(object.metadata['finalizers']);

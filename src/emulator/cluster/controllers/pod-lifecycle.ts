@@ -1,20 +1,30 @@
-import type { ContainerSpec, ContainerState, ContainerStatus } from '../../pods/pod-runtime.js';
-import { qosClassOf } from '../defaults.js';
+import { describeError } from '../../../base/errors.js';
+import type { ContainerSpec } from '../../pods/pod-runtime.js';
 import type { Dict, KubeObject } from '../json.js';
-import { at, dicts, integer, strings, text, timestamp } from '../json.js';
-import { type ControllerContext, recordEvent, TYPES, withCondition } from './context.js';
+import { at, dict, dicts, integer, strings, text, timestamp } from '../json.js';
+import { labelSelectorMatcher } from '../selectors.js';
+import { type ControllerContext, recordEvent, TYPES, takesPods, withCondition } from './context.js';
+import { podStatus } from './pod-status.js';
 
 const KUBELET = { manager: 'kubelet', subresource: 'status' } as const;
-/** Pods live in 10.244.0.0/16, a /24 for each node. */
-const FIRST_POD = 2;
+/** In events, and in managedFields. */
+const SCHEDULER = 'default-scheduler';
+const SCHEDULER_MANAGER = 'kube-scheduler';
+/** Pods live in 10.244.0.0/16, whose first two addresses and last one are no pod's. */
+const FIRST_ADDRESS = 2;
+const ADDRESSES = 0xffff - FIRST_ADDRESS;
 
 /** Scheduler and kubelet in one: gives pods a node, runs them as processes, and tells how they fare. */
 export class PodLifecycle {
   readonly #context: ControllerContext;
   /** By uid: where the pod is found in the store. */
   readonly #started = new Map<string, { namespace: string; name: string }>();
-  readonly #stopping = new Set<string>();
+  /** By uid: the grace that the runtime was given last. */
+  readonly #stopping = new Map<string, number>();
+  /** By uid, for as long as the pod exists. */
+  readonly #addresses = new Map<string, string>();
   #placed = 0;
+  #addressed = 0;
 
   constructor(context: ControllerContext) {
     this.#context = context;
@@ -37,7 +47,11 @@ export class PodLifecycle {
     const { uid = '' } = pod.metadata;
     this.#started.delete(uid);
     this.#stopping.delete(uid);
-    this.#context.runtime.stop(uid, { graceMs: 0 }).catch(() => {});
+    this.#addresses.delete(uid);
+    const { runtime, log } = this.#context;
+    runtime.stop(uid, { graceMs: 0 }).catch((error: unknown) => {
+      log.warn({ pod: pod.metadata.name }, `stopping a pod that is gone: ${describeError(error)}`);
+    });
   }
 
   syncStatus(uid: string): void {
@@ -51,18 +65,64 @@ export class PodLifecycle {
     });
   }
 
+  /** Those that found no node try again when the nodes have changed. */
+  syncUnplaced(): void {
+    for (const pod of this.#context.store.list(TYPES.pods.id)) {
+      if (pod.spec?.['nodeName'] === undefined) this.sync(pod);
+    }
+  }
+
   #schedule(pod: KubeObject): void {
     const { store, registry } = this.#context;
-    const nodes = store.list('nodes').filter((node) => node.spec?.['unschedulable'] !== true);
-    const node = nodes[this.#placed++ % Math.max(1, nodes.length)];
-    if (node === undefined) return;
+    const fits = labelSelectorMatcher({ matchLabels: dict(pod.spec?.['nodeSelector']) });
+    const all = store.list(TYPES.nodes.id);
+    const nodes = all.filter((node) => takesPods(node) && fits(node));
+    const node = nodes[this.#placed % Math.max(1, nodes.length)];
+    if (node === undefined) {
+      this.#tellUnplaced(pod, all.length);
+      return;
+    }
+    this.#placed++;
     const nodeName = node.metadata.name;
-    registry.change(TYPES.pods, pod, { manager: 'kube-scheduler', fieldValidation: 'Ignore' }, (draft) => {
+    registry.change(TYPES.pods, pod, { manager: SCHEDULER_MANAGER, fieldValidation: 'Ignore' }, (draft) => {
       draft.spec = { ...draft.spec, nodeName };
     });
     const { name, namespace } = pod.metadata;
     const message = `Successfully assigned ${namespace}/${name} to ${nodeName}`;
-    recordEvent(this.#context, pod, { reason: 'Scheduled', message, component: 'default-scheduler' });
+    recordEvent(this.#context, pod, { reason: 'Scheduled', message, component: SCHEDULER });
+  }
+
+  #tellUnplaced(pod: KubeObject, nodes: number): void {
+    const { registry, clock } = this.#context;
+    const message = `0/${nodes} nodes are available: none is ready, schedulable and matches the pod's node selector.`;
+    const unplaced = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message } as const;
+    const written = registry.change(TYPES.pods, pod, { manager: SCHEDULER_MANAGER, subresource: 'status' }, (draft) => {
+      const conditions = withCondition(draft.status?.['conditions'], unplaced, clock.now());
+      draft.status = { ...draft.status, conditions };
+    });
+    if (written === undefined || written.metadata.resourceVersion === pod.metadata.resourceVersion) return;
+    const why = { reason: 'FailedScheduling', message, component: SCHEDULER, type: 'Warning' } as const;
+    recordEvent(this.#context, pod, why);
+  }
+
+  #addressOf(uid: string): string {
+    let address = this.#addresses.get(uid);
+    const taken = new Set(this.#addresses.values());
+    while (address === undefined) {
+      const number = FIRST_ADDRESS + (this.#addressed++ % ADDRESSES);
+      const next = `10.244.${number >> 8}.${number & 0xff}`;
+      if (!taken.has(next) || taken.size >= ADDRESSES) address = next;
+    }
+    this.#addresses.set(uid, address);
+    return address;
+  }
+
+  /** Nothing when the node has no address, or is none of this cluster's. */
+  #hostAddresses(pod: KubeObject): Dict {
+    const node = this.#context.store.get(TYPES.nodes.id, '', text(pod.spec?.['nodeName']));
+    const internal = dicts(node?.status?.['addresses']).find(({ type }) => type === 'InternalIP');
+    const hostIP = text(internal?.['address']);
+    return hostIP === '' ? {} : { hostIP, hostIPs: [{ ip: hostIP }] };
   }
 
   #start(pod: KubeObject): void {
@@ -70,13 +130,12 @@ export class PodLifecycle {
     const { registry, clock, runtime } = this.#context;
     const containers = dicts(at(pod, 'spec.containers'));
     const policy = text(at(pod, 'spec.restartPolicy'));
-    const third = [...this.#started.keys()].indexOf(uid) + FIRST_POD;
+    const podIP = this.#addressOf(uid);
     registry.change(TYPES.pods, pod, KUBELET, (draft) => {
-      const podIP = `10.244.${(third >> 8) & 0xff}.${third & 0xff}`;
       draft.status = {
         ...podStatus(draft, [], clock.now()),
         startTime: timestamp(clock.now()),
-        ...{ hostIP: '192.168.49.2', hostIPs: [{ ip: '192.168.49.2' }], podIP, podIPs: [{ ip: podIP }] },
+        ...{ ...this.#hostAddresses(pod), podIP, podIPs: [{ ip: podIP }] },
       };
     });
     runtime.start({
@@ -110,10 +169,12 @@ export class PodLifecycle {
 
   #stop(pod: KubeObject): void {
     const { uid = '', deletionGracePeriodSeconds = 0 } = pod.metadata;
-    if (this.#stopping.has(uid)) return;
-    this.#stopping.add(uid);
+    const given = this.#stopping.get(uid);
+    // A second deletion may only shorten the time.
+    if (given !== undefined && deletionGracePeriodSeconds >= given) return;
+    this.#stopping.set(uid, deletionGracePeriodSeconds);
     const { runtime, registry, log } = this.#context;
-    for (const { name } of dicts(at(pod, 'spec.containers'))) {
+    for (const { name } of given === undefined ? dicts(at(pod, 'spec.containers')) : []) {
       const message = `Stopping container ${text(name)}`;
       recordEvent(this.#context, pod, {
         reason: 'Killing',
@@ -124,8 +185,15 @@ export class PodLifecycle {
     }
     runtime
       .stop(uid, { graceMs: deletionGracePeriodSeconds * 1000 })
-      .then(() => registry.endGrace(TYPES.pods, pod))
-      .catch((error: unknown) => log.warn({ pod: pod.metadata.name }, `stopping a pod: ${String(error)}`));
+      .then(() => {
+        if (!this.#stopping.has(uid)) return;
+        // Without it, the end of the grace would be taken for a shorter one where a finalizer keeps the pod.
+        this.#stopping.set(uid, 0);
+        registry.endGrace(TYPES.pods, pod);
+      })
+      .catch((error: unknown) => {
+        log.warn({ pod: pod.metadata.name }, `stopping a pod: ${describeError(error)}`);
+      });
   }
 }
 
@@ -146,69 +214,4 @@ function containerSpec(container: Dict): ContainerSpec {
       ...(typeof name === 'string' ? { name } : {}),
     })),
   };
-}
-
-function podStatus(pod: KubeObject, statuses: readonly ContainerStatus[], now: number): Dict {
-  const specs = dicts(at(pod, 'spec.containers'));
-  const ready = statuses.length === specs.length && statuses.every(({ state }) => state.kind === 'running');
-  const phase = phaseOf(pod, statuses);
-  const over = phase === 'Succeeded' || phase === 'Failed';
-  const readiness = ready
-    ? ({ status: 'True' } as const)
-    : ({ status: 'False', reason: over ? 'PodCompleted' : 'ContainersNotReady' } as const);
-  let conditions: unknown = pod.status?.['conditions'];
-  for (const type of ['PodScheduled', 'Initialized', 'PodReadyToStartContainers']) {
-    conditions = withCondition(conditions, { type, status: 'True' }, now);
-  }
-  for (const type of ['ContainersReady', 'Ready']) conditions = withCondition(conditions, { type, ...readiness }, now);
-  return {
-    ...pod.status,
-    phase,
-    conditions,
-    qosClass: qosClassOf(pod.spec ?? {}),
-    containerStatuses: specs.map((spec) => {
-      const name = text(spec['name']);
-      const image = text(spec['image']);
-      const found = statuses.find((status) => status.name === name);
-      const containerID = `emulator://${pod.metadata.uid ?? ''}-${name}-${found?.restartCount ?? 0}`;
-      const state = found?.state ?? { kind: 'waiting' as const, reason: 'ContainerCreating' };
-      return {
-        name,
-        state: stateOf(state, containerID),
-        lastState: found?.lastTermination === undefined ? {} : stateOf(found.lastTermination, containerID),
-        ready: state.kind === 'running',
-        restartCount: found?.restartCount ?? 0,
-        image,
-        imageID: image,
-        ...(found === undefined ? {} : { containerID }),
-        started: state.kind === 'running',
-      };
-    }),
-  };
-}
-
-function stateOf(state: ContainerState, containerID: string): Dict {
-  switch (state.kind) {
-    case 'waiting':
-      return { waiting: { reason: state.reason } };
-    case 'running':
-      return { running: { startedAt: timestamp(state.startedAt) } };
-    case 'terminated': {
-      const { exitCode, startedAt, finishedAt } = state;
-      const reason = exitCode === 0 ? 'Completed' : 'Error';
-      const times = { startedAt: timestamp(startedAt), finishedAt: timestamp(finishedAt) };
-      return { terminated: { exitCode, reason, ...times, containerID } };
-    }
-  }
-}
-
-function phaseOf(pod: KubeObject, statuses: readonly ContainerStatus[]): string {
-  if (statuses.length === 0) return 'Pending';
-  const policy = text(at(pod, 'spec.restartPolicy'));
-  const codes = statuses.map(({ state }) => (state.kind === 'terminated' ? state.exitCode : undefined));
-  const allEnded = codes.every((code) => code !== undefined);
-  const failed = codes.some((code) => code !== 0);
-  if (allEnded && (policy === 'Never' || (policy === 'OnFailure' && !failed))) return failed ? 'Failed' : 'Succeeded';
-  const begun = statuses.some(({ state, restartCount }) => state.kind !== 'waiting' || restartCount > 0);
-  return begun ? 'Running' : 'Pending';
 }

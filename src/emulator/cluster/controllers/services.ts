@@ -20,6 +20,14 @@ export function reconcileServices(context: ControllerContext, namespace: string)
   }
 }
 
+/** Slices go with their owner; endpoints have none. */
+export function forgetService(context: ControllerContext, service: KubeObject): void {
+  const { name, namespace = '' } = service.metadata;
+  if (context.store.get(TYPES.services.id, namespace, name) !== undefined) return;
+  const endpoints = context.store.get(TYPES.endpoints.id, namespace, name);
+  if (endpoints !== undefined) context.registry.delete(TYPES.endpoints, endpoints, {});
+}
+
 function portsOf(service: KubeObject, pod: KubeObject | undefined): Dict[] {
   return dicts(service.spec?.['ports']).map(({ name, port, targetPort, protocol }) => ({
     ...(typeof name === 'string' ? { name } : {}),

@@ -1,10 +1,10 @@
 import type { Dict, KubeObject } from '../json.js';
 import { at, clone, dict, integer, text } from '../json.js';
-import { hashSuffix } from '../names.js';
 import type { ResourceType } from '../resource-table.js';
 import {
   CONTROLLER_MANAGER,
   type ControllerContext,
+  claim,
   isFinished,
   isReady,
   ownedBy,
@@ -12,8 +12,10 @@ import {
   recordEvent,
   setStatus,
   TYPES,
+  templateHash,
   withCondition,
 } from './context.js';
+import { createPod, positive } from './owned-pods.js';
 
 const WRITE = { manager: CONTROLLER_MANAGER, fieldValidation: 'Ignore' } as const;
 const REVISION = 'deployment.kubernetes.io/revision';
@@ -22,15 +24,16 @@ const HASH = 'pod-template-hash';
 export function reconcileDeployment(context: ControllerContext, deployment: KubeObject): void {
   if (deployment.metadata.deletionTimestamp !== undefined) return;
   const replicas = integer(deployment.spec?.['replicas'], 1);
-  const sets = ownedBy(context, TYPES.replicaSets, deployment);
+  const sets = claim(context, TYPES.replicaSets, { owner: deployment, ownerType: TYPES.deployments });
   const template = dict(deployment.spec?.['template']);
-  const hash = hashSuffix(JSON.stringify(template));
+  const hash = templateHash(template);
   const present = sets.find((set) => set.metadata.labels?.[HASH] === hash);
   const old = sets.filter((set) => set !== present);
   const revisions = old.map((set) => Number(set.metadata.annotations?.[REVISION] ?? 0));
   const revision = Math.max(0, ...revisions) + 1;
   const recreate = text(at(deployment, 'spec.strategy.type')) === 'Recreate';
-  const oldRuns = old.some((set) => integer(set.status?.['replicas']) > 0);
+  // Those that are still ending run, too.
+  const oldRuns = old.some((set) => ownedBy(context, TYPES.pods, set).some((pod) => !isFinished(pod)));
   const wanted = recreate && oldRuns ? 0 : replicas;
   const current = present ?? createReplicaSet(context, deployment, { template, hash, revision, replicas: wanted });
   if (present !== undefined) {
@@ -145,20 +148,15 @@ function deploymentStatus(
   });
 }
 
-function positive(counts: Record<string, number>): Dict {
-  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
-}
-
 export function reconcileReplicaSet(context: ControllerContext, set: KubeObject): void {
-  const pods = ownedBy(context, TYPES.pods, set).filter((pod) => !isFinished(pod));
+  const mayAdopt = (pod: KubeObject): boolean => !isFinished(pod);
+  const claimed = claim(context, TYPES.pods, { owner: set, ownerType: TYPES.replicaSets, mayAdopt });
+  const pods = claimed.filter((pod) => !isFinished(pod));
   const active = pods.filter((pod) => pod.metadata.deletionTimestamp === undefined);
   const replicas = integer(set.spec?.['replicas'], 1);
   if (set.metadata.deletionTimestamp === undefined) {
     for (let missing = replicas - active.length; missing > 0; missing--) {
-      const pod = createPod(context, TYPES.replicaSets, set, { generateName: `${set.metadata.name}-` });
-      const message = `Created pod: ${pod.metadata.name}`;
-      recordEvent(context, set, { reason: 'SuccessfulCreate', message, component: 'replicaset-controller' });
-      active.push(pod);
+      active.push(createPod(context, TYPES.replicaSets, set, { name: { prefix: `${set.metadata.name}-` } }));
     }
     const surplus = [...active].sort((a, b) => Number(isReady(a)) - Number(isReady(b)) || newerFirst(a, b));
     for (const pod of surplus.slice(0, Math.max(0, active.length - replicas))) {
@@ -176,75 +174,4 @@ export function reconcileReplicaSet(context: ControllerContext, set: KubeObject)
 
 function newerFirst(a: KubeObject, b: KubeObject): number {
   return Number(b.metadata.resourceVersion ?? 0) - Number(a.metadata.resourceVersion ?? 0);
-}
-
-export function reconcileStatefulSet(context: ControllerContext, set: KubeObject): void {
-  const replicas = integer(set.spec?.['replicas'], 1);
-  const pods = new Map(ownedBy(context, TYPES.pods, set).map((pod) => [pod.metadata.name, pod]));
-  if (set.metadata.deletionTimestamp === undefined) {
-    for (let ordinal = 0; ordinal < replicas; ordinal++) {
-      const name = `${set.metadata.name}-${ordinal}`;
-      const pod = pods.get(name) ?? createPod(context, TYPES.statefulSets, set, { name });
-      pods.set(name, pod);
-      if (!isReady(pod) && text(set.spec?.['podManagementPolicy']) !== 'Parallel') break;
-    }
-    for (const pod of pods.values()) {
-      const ordinal = Number(pod.metadata.name.split('-').at(-1));
-      if (ordinal >= replicas && pod.metadata.deletionTimestamp === undefined)
-        context.registry.delete(TYPES.pods, pod, {});
-    }
-  }
-  const all = [...pods.values()];
-  const ready = all.filter(isReady).length;
-  const revision = `${set.metadata.name}-${hashSuffix(JSON.stringify(set.spec?.['template']))}`;
-  setStatus(context, TYPES.statefulSets, set, {
-    observedGeneration: set.metadata.generation ?? 1,
-    replicas: all.length,
-    ...positive({ readyReplicas: ready, currentReplicas: all.length, updatedReplicas: all.length }),
-    availableReplicas: ready,
-    currentRevision: revision,
-    updateRevision: revision,
-    collisionCount: 0,
-  });
-}
-
-export function reconcileDaemonSet(context: ControllerContext, set: KubeObject): void {
-  const nodes = context.store.list('nodes').map((node) => node.metadata.name);
-  const pods = ownedBy(context, TYPES.pods, set).filter((pod) => pod.metadata.deletionTimestamp === undefined);
-  if (set.metadata.deletionTimestamp === undefined) {
-    for (const nodeName of nodes) {
-      if (pods.some((pod) => pod.spec?.['nodeName'] === nodeName)) continue;
-      pods.push(createPod(context, TYPES.daemonSets, set, { generateName: `${set.metadata.name}-` }, { nodeName }));
-    }
-  }
-  const ready = pods.filter(isReady).length;
-  setStatus(context, TYPES.daemonSets, set, {
-    currentNumberScheduled: pods.length,
-    numberMisscheduled: 0,
-    desiredNumberScheduled: nodes.length,
-    numberReady: ready,
-    observedGeneration: set.metadata.generation ?? 1,
-    updatedNumberScheduled: pods.length,
-    numberAvailable: ready,
-  });
-}
-
-/** A pod by its owner's template. */
-export function createPod(
-  context: ControllerContext,
-  type: ResourceType,
-  owner: KubeObject,
-  name: { name: string } | { generateName: string },
-  spec: Dict = {},
-): KubeObject {
-  const template = clone(dict(owner.spec?.['template']));
-  const draft: Dict = {
-    metadata: {
-      ...dict(template['metadata']),
-      ...name,
-      ownerReferences: [ownerReference(type, owner)],
-    },
-    spec: { ...dict(template['spec']), ...spec },
-  };
-  return context.registry.create(TYPES.pods, owner.metadata.namespace ?? '', draft, WRITE);
 }

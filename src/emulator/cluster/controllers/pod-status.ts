@@ -1,0 +1,71 @@
+import type { ContainerState, ContainerStatus } from '../../pods/pod-runtime.js';
+import { qosClassOf } from '../defaults.js';
+import type { Dict, KubeObject } from '../json.js';
+import { at, dicts, text, timestamp } from '../json.js';
+import { withCondition } from './context.js';
+
+/** The status of a pod that has a node, from what its containers do. */
+export function podStatus(pod: KubeObject, statuses: readonly ContainerStatus[], now: number): Dict {
+  const specs = dicts(at(pod, 'spec.containers'));
+  const ready = statuses.length === specs.length && statuses.every(({ state }) => state.kind === 'running');
+  const phase = phaseOf(pod, statuses);
+  const over = phase === 'Succeeded' || phase === 'Failed';
+  const readiness = ready
+    ? ({ status: 'True' } as const)
+    : ({ status: 'False', reason: over ? 'PodCompleted' : 'ContainersNotReady' } as const);
+  let conditions: unknown = pod.status?.['conditions'];
+  for (const type of ['PodScheduled', 'Initialized', 'PodReadyToStartContainers']) {
+    conditions = withCondition(conditions, { type, status: 'True' }, now);
+  }
+  for (const type of ['ContainersReady', 'Ready']) conditions = withCondition(conditions, { type, ...readiness }, now);
+  return {
+    ...pod.status,
+    phase,
+    conditions,
+    qosClass: qosClassOf(pod.spec ?? {}),
+    containerStatuses: specs.map((spec) => {
+      const name = text(spec['name']);
+      const image = text(spec['image']);
+      const found = statuses.find((status) => status.name === name);
+      const containerID = `emulator://${pod.metadata.uid ?? ''}-${name}-${found?.restartCount ?? 0}`;
+      const state = found?.state ?? { kind: 'waiting' as const, reason: 'ContainerCreating' };
+      return {
+        name,
+        state: stateOf(state, containerID),
+        lastState: found?.lastTermination === undefined ? {} : stateOf(found.lastTermination, containerID),
+        ready: state.kind === 'running',
+        restartCount: found?.restartCount ?? 0,
+        image,
+        imageID: image,
+        ...(found === undefined ? {} : { containerID }),
+        started: state.kind === 'running',
+      };
+    }),
+  };
+}
+
+function stateOf(state: ContainerState, containerID: string): Dict {
+  switch (state.kind) {
+    case 'waiting':
+      return { waiting: { reason: state.reason } };
+    case 'running':
+      return { running: { startedAt: timestamp(state.startedAt) } };
+    case 'terminated': {
+      const { exitCode, startedAt, finishedAt } = state;
+      const reason = exitCode === 0 ? 'Completed' : 'Error';
+      const times = { startedAt: timestamp(startedAt), finishedAt: timestamp(finishedAt) };
+      return { terminated: { exitCode, reason, ...times, containerID } };
+    }
+  }
+}
+
+function phaseOf(pod: KubeObject, statuses: readonly ContainerStatus[]): string {
+  if (statuses.length === 0) return 'Pending';
+  const policy = text(at(pod, 'spec.restartPolicy'));
+  const codes = statuses.map(({ state }) => (state.kind === 'terminated' ? state.exitCode : undefined));
+  const allEnded = codes.every((code) => code !== undefined);
+  const failed = codes.some((code) => code !== 0);
+  if (allEnded && (policy === 'Never' || (policy === 'OnFailure' && !failed))) return failed ? 'Failed' : 'Succeeded';
+  const begun = statuses.some(({ state, restartCount }) => state.kind !== 'waiting' || restartCount > 0);
+  return begun ? 'Running' : 'Pending';
+}
