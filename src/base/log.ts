@@ -11,6 +11,8 @@ export interface Logger {
   warn(fields: LogFields, message: string): void;
   error(fields: LogFields, message: string): void;
   child(fields: LogFields): Logger;
+  /** For lines whose fields cost something to gather. */
+  isLevelEnabled(level: LogLevel): boolean;
 }
 
 /** A second net under the rule that secrets are never passed to a log at all. */
@@ -44,6 +46,7 @@ export const silentLogger: Logger = {
   warn: ignore,
   error: ignore,
   child: () => silentLogger,
+  isLevelEnabled: () => false,
 };
 
 /** `log` with `fields` on every line. Cheaper to make than a child, of which every request would need one. */
@@ -55,6 +58,7 @@ export function withFields(log: Logger, fields: LogFields): Logger {
     warn: (more, message) => log.warn({ ...fields, ...more }, message),
     error: (more, message) => log.error({ ...fields, ...more }, message),
     child: (more) => withFields(log, { ...fields, ...more }),
+    isLevelEnabled: (level) => log.isLevelEnabled(level),
   };
 }
 

@@ -1,54 +1,41 @@
-import type { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
 import { CodedError, systemCode } from '../base/errors.js';
-import type { FlatHeaders } from '../base/flat-headers.js';
 import type { UpstreamAddress } from './address.js';
 import type { Dialer } from './dial.js';
-
-export interface UpstreamRequest {
-  readonly address: UpstreamAddress;
-  readonly method: string;
-  /** Raw request target, the address's path prefix included. */
-  readonly target: string;
-  readonly headers: FlatHeaders;
-  readonly body: Readable | null;
-  /** How long to wait for the response's head, in ms; 0 waits for ever (watches of a quiet resource). */
-  readonly headersTimeoutMs: number;
-}
-
-/** Where a response goes. Calls come in the order head, data..., end; `failed` may come at any time and is the last. */
-export interface ResponseSink {
-  /** 1xx other than 101. */
-  information(status: number, headers: FlatHeaders): void;
-  head(status: number, statusText: string, headers: FlatHeaders): void;
-  /** Answer false to be paused until `resume` is called. */
-  data(chunk: Buffer): boolean;
-  end(trailers: FlatHeaders): void;
-  failed(error: unknown): void;
-}
-
-export interface UpstreamCall {
-  resume(): void;
-  abort(): void;
-}
+import { Http1Client } from './http1-client.js';
+import type { ResponseSink, UpstreamCall, UpstreamRequest } from './upstream-call.js';
 
 /** Plain requests to the gateway. The way they travel (pooled HTTP/1.1 now) is this interface's secret. */
 export interface HttpUpstream {
-  /** The same connections for callers that want undici's own interface. */
+  /** For Google's control APIs, which are asked rarely and through undici. */
   readonly dispatcher: Dispatcher;
   send(request: UpstreamRequest, sink: ResponseSink): UpstreamCall;
   close(): Promise<void>;
 }
 
-/** Below the 60 s and more that Google's front ends keep an idle connection, so that a reused one is rarely stale. */
-const IDLE_CONNECTION_MS = 50_000;
 const CONNECT_DEADLINE_MS = 15_000;
 
 export function createHttpUpstream(options: { dialer: Dialer }): HttpUpstream {
-  const agent = new Agent({
+  const client = new Http1Client(options);
+  let agent: Agent | undefined;
+  return {
+    get dispatcher() {
+      agent ??= dialingAgent(options.dialer);
+      return agent;
+    },
+    send: (request, sink) => client.send(request, sink),
+    close: async () => {
+      client.close();
+      await agent?.destroy();
+    },
+  };
+}
+
+function dialingAgent(dialer: Dialer): Agent {
+  return new Agent({
     connect: (target, callback) => {
       const secure = target.protocol === 'https:';
-      options.dialer
+      dialer
         .dial(
           {
             hostname: target.hostname.replace(/^\[|\]$/g, ''),
@@ -62,84 +49,7 @@ export function createHttpUpstream(options: { dialer: Dialer }): HttpUpstream {
           (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),
         );
     },
-    pipelining: 1,
-    keepAliveTimeout: IDLE_CONNECTION_MS,
-    keepAliveMaxTimeout: IDLE_CONNECTION_MS,
-    maxHeaderSize: 64 * 1024,
-    // The request decides; a body that pauses (a watch, a log) is no failure.
-    bodyTimeout: 0,
   });
-  return {
-    dispatcher: agent,
-    send: (request, sink) => {
-      const call = new AgentCall(sink);
-      agent.dispatch(
-        {
-          origin: request.address.origin,
-          path: request.target,
-          method: request.method as Dispatcher.HttpMethod,
-          headers: request.headers as string[],
-          body: request.body,
-          headersTimeout: request.headersTimeoutMs,
-        },
-        call,
-      );
-      return call;
-    },
-    close: () => agent.destroy(),
-  };
-}
-
-class AgentCall implements UpstreamCall, Dispatcher.DispatchHandler {
-  readonly #sink: ResponseSink;
-  #controller: Dispatcher.DispatchController | undefined;
-  #aborted = false;
-
-  constructor(sink: ResponseSink) {
-    this.#sink = sink;
-  }
-
-  resume(): void {
-    this.#controller?.resume();
-  }
-
-  abort(): void {
-    this.#aborted = true;
-    this.#controller?.abort(new Error('the client is gone'));
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#aborted) controller.abort(new Error('the client is gone'));
-  }
-
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    _headers: unknown,
-    statusText?: string,
-  ): void {
-    const headers = flat(controller.rawHeaders);
-    if (status < 200) this.#sink.information(status, headers);
-    else this.#sink.head(status, statusText ?? '', headers);
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#sink.data(chunk)) controller.pause();
-  }
-
-  onResponseEnd(controller: Dispatcher.DispatchController): void {
-    this.#sink.end(flat(controller.rawTrailers));
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
-    if (!this.#aborted) this.#sink.failed(error);
-  }
-}
-
-function flat(headers: unknown): string[] {
-  if (!Array.isArray(headers)) return [];
-  return headers.map((part: unknown) => (Buffer.isBuffer(part) ? part.toString('latin1') : String(part)));
 }
 
 /** Failures of a reused connection that the other side had closed meanwhile, or that died before an answer. */

@@ -3,8 +3,8 @@ import { CodedError } from '../base/errors.js';
 import { type FlatHeaders, headerValue } from '../base/flat-headers.js';
 import type { AccessToken } from '../credentials/token-source.js';
 import { passesUnread } from '../gateway/failure.js';
-import type { ResponseSink, UpstreamCall } from '../gateway/http-upstream.js';
 import { isConnectionLost, unreachable } from '../gateway/http-upstream.js';
+import type { ResponseSink, UpstreamCall } from '../gateway/upstream-call.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
@@ -194,6 +194,7 @@ class RequestRelay {
 
   #logEnd(): void {
     const { log, request, response } = this.#call;
+    if (!log.isLevelEnabled('debug')) return;
     log.debug(
       {
         method: request.method,

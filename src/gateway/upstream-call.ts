@@ -1,0 +1,30 @@
+import type { Readable } from 'node:stream';
+import type { FlatHeaders } from '../base/flat-headers.js';
+import type { UpstreamAddress } from './address.js';
+
+export interface UpstreamRequest {
+  readonly address: UpstreamAddress;
+  readonly method: string;
+  /** Raw request target, the address's path prefix included. */
+  readonly target: string;
+  readonly headers: FlatHeaders;
+  readonly body: Readable | null;
+  /** How long to wait for the response's head, in ms; 0 waits for ever (watches of a quiet resource). */
+  readonly headersTimeoutMs: number;
+}
+
+/** Where a response goes. Calls come in the order head, data..., end; `failed` may come at any time and is the last. */
+export interface ResponseSink {
+  /** 1xx other than 101. */
+  information(status: number, headers: FlatHeaders): void;
+  head(status: number, statusText: string, headers: FlatHeaders): void;
+  /** Answer false to be paused until `resume` is called. */
+  data(chunk: Buffer): boolean;
+  end(trailers: FlatHeaders): void;
+  failed(error: unknown): void;
+}
+
+export interface UpstreamCall {
+  resume(): void;
+  abort(): void;
+}
