@@ -1,5 +1,5 @@
 import type { Dict, KubeObject } from './json.js';
-import { clone, dicts, isDict, text } from './json.js';
+import { clone, dict, dicts, isDict, text } from './json.js';
 
 export interface AssignmentHelp {
   /** A free address for a service. */
@@ -21,12 +21,16 @@ export function assignOnCreate(object: KubeObject, help: AssignmentHelp): void {
       return;
     case 'v1/Service':
       if (isDict(object.spec)) allocateService(object.spec, help);
+      return;
+    case 'batch/v1/Job':
+      if (isDict(object.spec)) selectJobPods(object.spec, object.metadata);
   }
 }
 
 const KEPT: Readonly<Record<string, readonly string[]>> = {
   'v1/Namespace': ['finalizers'],
   'v1/Pod': ['nodeName', 'serviceAccountName', 'serviceAccount', 'tolerations', 'priority', 'preemptionPolicy'],
+  'batch/v1/Job': ['selector'],
   'v1/Service': ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy', 'healthCheckNodePort'],
 };
 
@@ -67,6 +71,18 @@ function admitPod(spec: Dict): void {
   }));
   spec['priority'] ??= 0;
   spec['preemptionPolicy'] ??= 'PreemptLowerPriority';
+}
+
+/** A job's pods are its own by its uid, unless a person has said otherwise. */
+function selectJobPods(spec: Dict, { name, uid }: KubeObject['metadata']): void {
+  if (spec['manualSelector'] === true) return;
+  const ownId = { 'batch.kubernetes.io/controller-uid': uid };
+  const template = dict(spec['template']);
+  const metadata = dict(template['metadata']);
+  // Both spellings: clients of either age select by them.
+  const labels = { ...ownId, 'batch.kubernetes.io/job-name': name, 'controller-uid': uid, 'job-name': name };
+  spec['selector'] = { matchLabels: ownId };
+  spec['template'] = { ...template, metadata: { ...metadata, labels: { ...dict(metadata['labels']), ...labels } } };
 }
 
 function allocateService(spec: Dict, help: AssignmentHelp): void {

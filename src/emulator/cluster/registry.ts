@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../base/clock.js';
 import { type ApiError, alreadyExists, badRequest, conflict, forbidden, invalid, notFound } from './api-error.js';
 import type { AssignmentHelp } from './assignments.js';
@@ -70,6 +71,8 @@ export class Registry {
     this.#checkNamespace(type, namespace, metadata.name);
     if (this.store.get(type.id, namespace, metadata.name) !== undefined) throw alreadyExists(type, metadata.name);
     for (const key of SYSTEM_METADATA) delete metadata[key];
+    // Before it is stored, because some of what is assigned below names it.
+    metadata.uid = randomUUID();
     if (type.generation) metadata.generation = 1;
     if (type.id === 'pods') object.status = { phase: 'Pending', qosClass: qosClassOf(dict(object.spec)) };
     else if (type.subresources.some(({ name }) => name === 'status') && type.id !== 'nodes') delete object.status;
@@ -107,7 +110,7 @@ export class Registry {
     if (options.subresource !== 'finalize') keepAssigned(object, existing);
     applyDefaults(object);
     this.#validate(type, object, existing);
-    if (type.generation && !same(object.spec, existing.spec)) {
+    if (type.generation && !same(wishOf(object), wishOf(existing))) {
       object.metadata.generation = (existing.metadata.generation ?? 0) + 1;
     }
     if (options.applied !== true) recordUpdate(type, existing, object, { ...options, now: this.#clock.now() });
@@ -270,6 +273,12 @@ export class Registry {
     const wanted = spec['terminationGracePeriodSeconds'];
     return options.gracePeriodSeconds ?? (typeof wanted === 'number' ? wanted : 30);
   }
+}
+
+/** The node is the scheduler's doing: being placed is no new generation of a pod. */
+function wishOf(object: KubeObject): Dict {
+  const { nodeName: _node, ...wish } = dict(object.spec);
+  return object.kind === 'Pod' ? wish : dict(object.spec);
 }
 
 function restore(target: Dict, source: Dict, key: string): void {

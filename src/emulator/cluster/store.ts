@@ -154,7 +154,7 @@ export class Store {
       name,
       ...(generateName === undefined ? {} : { generateName }),
       ...(namespace === undefined ? {} : { namespace }),
-      uid: randomUUID(),
+      uid: object.metadata.uid ?? randomUUID(),
       resourceVersion: String(this.#revision + 1),
       ...(rest.generation === undefined ? {} : { generation: rest.generation }),
       creationTimestamp: timestamp(this.#clock.now()),
