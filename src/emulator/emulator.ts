@@ -209,6 +209,8 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
 }
 
 function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  // The rest of an over-long head is an error again, while the answer to the first is on its way.
+  if (socket.writableEnded) return;
   if (error.code === 'HPE_HEADER_OVERFLOW' && socket.writable) {
     const nowhere = { projectNumber: '', projectId: '', location: '', membership: '', user: '', target: '' };
     refuse(socket, errorAnswer('headers-too-large', nowhere));

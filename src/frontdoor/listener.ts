@@ -63,6 +63,8 @@ export function listen(options: {
     refuseRaw(socket, 405, 'MethodNotAllowed', 'CONNECT is not supported: this endpoint is no forward proxy');
   });
   server.on('clientError', (error, socket) => {
+    // The rest of an over-long head is an error again, while the answer to the first is on its way.
+    if (socket.writableEnded) return;
     const code = systemCode(error);
     if (code === 'HPE_HEADER_OVERFLOW') {
       refuseRaw(socket, 431, 'RequestHeaderFieldsTooLarge', `the request's headers exceed ${MAX_HEADER_BYTES} bytes`);
