@@ -150,6 +150,10 @@ class Daemon implements RunningDaemon {
       }),
       table: this.#fleet.table,
       identity: (name) => this.#identity(name),
+      execOf: (name) => {
+        const own = settings.memberships.find((pinned) => pinned.name === name)?.exec?.onCutoff;
+        return { onCutoff: own ?? settings.exec.onCutoff };
+      },
       address: settings.listen.address,
       log,
       onServed: () => this.#writeKubeconfig(),

@@ -100,7 +100,12 @@ export class ServedFleet {
     try {
       const tokens = this.#o.identity(membership.identity);
       this.#problems.delete(membership.name);
-      return { membership, address: upstreamAddress(membership.endpoint), tokens };
+      return {
+        membership,
+        address: upstreamAddress(membership.endpoint),
+        tokens,
+        exec: this.#o.execOf(membership.name),
+      };
     } catch (error) {
       this.#problem(membership, error);
       return undefined;
@@ -149,6 +154,8 @@ export interface ServedFleetOptions {
   readonly table: MembershipTable;
   /** The tokens of a configured identity. Throws a CodedError for one that cannot work. */
   readonly identity: (name: string) => TokenSource;
+  /** What `exec.onCutoff` says for a membership. */
+  readonly execOf: (name: string) => NonNullable<ServedMembership['exec']>;
   readonly address: string;
   readonly log: Logger;
   /** Called after every change. */

@@ -6,20 +6,21 @@ import type { Logger } from '../base/log.js';
 import { Redial } from '../gateway/redial.js';
 import type { ResponseSink, UpstreamCall } from '../gateway/upstream-call.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
+import { askCluster } from './ask-cluster.js';
 import type { Continuation } from './continuation.js';
 import { FailureBody, judgeFailure } from './failure-body.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
+import type { Session } from './sessions.js';
 import { writeAll } from './write-all.js';
 
 /** An answer to a resume that does not come is a cut like any other. */
 const HEAD_DEADLINE_MS = 30_000;
-/** Enough for any pod; the answer is only looked at for its container statuses. */
-const MAX_POD_BYTES = 8 * 1024 * 1024;
 
 export interface ResumeOptions {
   readonly tools: RelayTools;
   readonly served: ServedMembership;
   readonly api: ApiRequest;
+  readonly session: Session | undefined;
   readonly log: Logger;
   /** Of the client's request, without a credential. */
   readonly headers: FlatHeaders;
@@ -41,6 +42,7 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
   const cutAt = tools.clock.monotonic();
   let resumes = 0;
   let gapFrom = cutAt;
+  noteCut(options);
   while (!clientGone.aborted) {
     try {
       const step = await continuation.next((target) => getJson(options, target), tools.clock.monotonic());
@@ -52,7 +54,9 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
       const onHead = (): void => {
         resumes++;
         redial.succeeded();
-        log.info({ resumes, gapMs: Math.round(tools.clock.monotonic() - gapFrom) }, 'stream resumed after a cut');
+        const gapMs = Math.round(tools.clock.monotonic() - gapFrom);
+        options.session?.resumed(gapMs);
+        log.info({ resumes, gapMs }, 'stream resumed after a cut');
       };
       const end = await attempt(options, step.target, onHead);
       if (end === 'over') {
@@ -63,7 +67,10 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
         response.destroy();
         return;
       }
-      if (redial.attempts === 0) gapFrom = tools.clock.monotonic();
+      if (redial.attempts === 0) {
+        gapFrom = tools.clock.monotonic();
+        noteCut(options);
+      }
     } catch (error) {
       if (clientGone.aborted) return;
       if (redial.attempts === 1) log.info({}, `a cut stream cannot go on yet: ${describeError(error)}`);
@@ -71,6 +78,11 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
       await sleep(tools.clock, redial.nextPauseMs(), clientGone).catch(() => {});
     }
   }
+}
+
+/** Watches and logs end by themselves as well; the estimate sorts that out, because such ages do not agree. */
+function noteCut({ session, tools, served }: ResumeOptions): void {
+  if (session !== undefined) tools.onCut(served.membership, session.connectionAgeMs());
 }
 
 /**
@@ -197,63 +209,9 @@ class ResumeSink implements ResponseSink {
   }
 }
 
-/** Rejects on anything but a JSON answer or a pod that is gone, for which it answers undefined. */
+/** The object, or undefined where it is gone. */
 async function getJson(options: ResumeOptions, target: string): Promise<unknown> {
-  const { served, tools, clientGone } = options;
-  const token = await served.tokens.get(clientGone);
-  const body = await new Promise<{ status: number; text: string }>((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let status = 0;
-    let bytes = 0;
-    const call = tools.http.send(
-      {
-        address: served.address,
-        method: 'GET',
-        target: served.address.pathPrefix + target,
-        headers: [
-          ...identityHeaders(options.headers),
-          'Accept',
-          'application/json',
-          'Authorization',
-          `Bearer ${token.value}`,
-        ],
-        body: null,
-        headersTimeoutMs: HEAD_DEADLINE_MS,
-      },
-      {
-        information: () => {},
-        head: (code) => {
-          status = code;
-        },
-        data: (chunk) => {
-          bytes += chunk.length;
-          if (bytes > MAX_POD_BYTES) {
-            reject(new Error(`the answer to ${target} is too large`));
-            call.abort();
-          } else {
-            chunks.push(chunk);
-          }
-          return true;
-        },
-        end: () => resolve({ status, text: Buffer.concat(chunks).toString('utf8') }),
-        failed: reject,
-      },
-    );
-  });
-  if (body.status === 401) served.tokens.invalidate(token);
-  const parsed = JSON.parse(body.text) as { kind?: string; status?: unknown; reason?: string };
-  if (body.status === 200) return parsed;
-  // Only the cluster itself can say that the pod is gone; an agent that is lost is a 404 of Google's.
-  if (body.status === 404 && parsed.kind === 'Status' && parsed.reason === 'NotFound') return undefined;
-  throw new Error(`HTTP ${body.status} to ${target}`);
-}
-
-/** Whoever the client says it is, it must be for this question as well. */
-function identityHeaders(headers: FlatHeaders): string[] {
-  const kept: string[] = [];
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    const name = String(headers[i]);
-    if (/^(impersonate-|user-agent$)/i.test(name)) kept.push(name, String(headers[i + 1]));
-  }
-  return kept;
+  const answer = await askCluster(options, target);
+  if (answer.kind === 'forbidden') throw new Error(answer.message);
+  return answer.kind === 'found' ? answer.value : undefined;
 }

@@ -5,12 +5,15 @@ import type { Membership } from '../fleet/membership.js';
 import type { UpstreamAddress } from '../gateway/address.js';
 import type { Dialer } from '../gateway/dial.js';
 import type { HttpUpstream } from '../gateway/http-upstream.js';
+import type { OnCutoff } from '../kubernetes/remote-session.js';
 
 /** One membership with all that is needed to carry a call to it. */
 export interface ServedMembership {
   readonly membership: Membership;
   readonly address: UpstreamAddress;
   readonly tokens: TokenSource;
+  /** What becomes of an interactive shell at a cutoff; reopened when it is not said. */
+  readonly exec?: { readonly onCutoff: OnCutoff };
 }
 
 /** What every relay shares. */

@@ -261,7 +261,6 @@ for (const [form, cut] of [
     t.equal(messages.length, 1);
     t.equal(messages[0]?.[0], 3);
     t.match(JSON.parse(messages[0]?.subarray(1).toString() ?? ''), {
-      kind: 'Status',
       status: 'Failure',
       message: /gateway cut this session/,
     });

@@ -1,0 +1,105 @@
+import type { FlatHeaders } from '../base/flat-headers.js';
+import { headerValue } from '../base/flat-headers.js';
+import type { RelayTools, ServedMembership } from './served-membership.js';
+
+/** An answer that does not come is no answer. */
+const HEAD_DEADLINE_MS = 30_000;
+/** Enough for any pod; the answer is only looked at for its container statuses. */
+const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
+
+export interface ClusterQuestion {
+  readonly tools: Pick<RelayTools, 'http'>;
+  readonly served: ServedMembership;
+  /** Of the client's request, without a credential. */
+  readonly headers: FlatHeaders;
+  readonly clientGone: AbortSignal;
+}
+
+export type ClusterAnswer =
+  /** `date` is the answer's time in ms, by the cluster's clock or the gateway's. */
+  | { readonly kind: 'found'; readonly value: unknown; readonly date?: number }
+  | { readonly kind: 'gone' }
+  /** The cluster itself will not tell this client. */
+  | { readonly kind: 'forbidden'; readonly message: string };
+
+/** Asks the API with GET for one object, as the client that it is asked for. Rejects on anything but an answer of the cluster's own. */
+export async function askCluster(question: ClusterQuestion, target: string): Promise<ClusterAnswer> {
+  const { served, clientGone } = question;
+  const token = await served.tokens.get(clientGone);
+  const answer = await get(question, { target, token: token.value });
+  if (answer.status === 401) served.tokens.invalidate(token);
+  const parsed = JSON.parse(answer.text) as { kind?: string; reason?: string; message?: string } | null;
+  if (answer.status === 200) {
+    const date = Date.parse(answer.date);
+    return { kind: 'found', value: parsed, ...(Number.isNaN(date) ? {} : { date }) };
+  }
+  // Only the cluster itself can say that a pod is gone; an agent that is lost is a 404 of Google's.
+  if (parsed?.kind === 'Status') {
+    if (answer.status === 404 && parsed.reason === 'NotFound') return { kind: 'gone' };
+    if (answer.status === 403) return { kind: 'forbidden', message: String(parsed.message) };
+  }
+  throw new Error(`HTTP ${answer.status} to ${target}`);
+}
+
+function get(
+  { served, tools, headers, clientGone }: ClusterQuestion,
+  o: { target: string; token: string },
+): Promise<{ status: number; text: string; date: string }> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let status = 0;
+    let date = '';
+    let bytes = 0;
+    const leave = (): void => {
+      reject(clientGone.reason);
+      call.abort();
+    };
+    const settled = (): void => clientGone.removeEventListener('abort', leave);
+    const call = tools.http.send(
+      {
+        address: served.address,
+        method: 'GET',
+        target: served.address.pathPrefix + o.target,
+        headers: [...identityHeaders(headers), 'Accept', 'application/json', 'Authorization', `Bearer ${o.token}`],
+        body: null,
+        headersTimeoutMs: HEAD_DEADLINE_MS,
+      },
+      {
+        information: () => {},
+        head: (code, _text, received) => {
+          status = code;
+          date = headerValue(received, 'date') ?? '';
+        },
+        data: (chunk) => {
+          bytes += chunk.length;
+          if (bytes > MAX_ANSWER_BYTES) {
+            reject(new Error(`the answer to ${o.target} is too large`));
+            call.abort();
+          } else {
+            chunks.push(chunk);
+          }
+          return true;
+        },
+        end: () => {
+          settled();
+          resolve({ status, date, text: Buffer.concat(chunks).toString('utf8') });
+        },
+        failed: (error) => {
+          settled();
+          reject(error);
+        },
+      },
+    );
+    clientGone.addEventListener('abort', leave, { once: true });
+  });
+}
+
+/** Whoever the client says it is, it must be for this question as well. */
+function identityHeaders(headers: FlatHeaders): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = String(headers[i]);
+    if (/^(impersonate-|user-agent$)/i.test(name)) kept.push(name, String(headers[i + 1]));
+  }
+  return kept;
+}

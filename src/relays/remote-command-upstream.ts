@@ -1,0 +1,116 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { ClientOptions } from 'ws';
+import { WebSocket } from 'ws';
+import type { FlatHeaders } from '../base/flat-headers.js';
+import { unreachable } from '../gateway/http-upstream.js';
+import { noAnswer, UPGRADE_DEADLINE_MS } from '../gateway/upgrade-upstream.js';
+import type { RelayTools, ServedMembership } from './served-membership.js';
+import { assertWithinHeaderLimit, requestHeaders } from './upstream-headers.js';
+
+/** kubectl accepts single messages of 8 MiB; the API server sends at most 32 KiB at a time. */
+export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+
+/** Set by `ws` itself on either side of the relay. */
+const WEBSOCKET_HEADERS = /^sec-websocket-(?:key|version|protocol|extensions|accept)$/i;
+
+/** Where an exec or attach goes, and as whom. */
+export interface RemoteCommandCall {
+  readonly served: ServedMembership;
+  /** Raw request target below the membership. */
+  readonly target: string;
+  /** The client's, as they came. */
+  readonly headers: FlatHeaders;
+}
+
+/** `open` is paused: nothing may be read before somebody listens. */
+export type Dialled =
+  | { readonly kind: 'open'; readonly upstream: WebSocket }
+  | { readonly kind: 'refused'; readonly response: IncomingMessage };
+
+/** Dials with the current token; a 401 is tried once more with a new one, since nothing of the stream has been sent. */
+export async function dialRemoteCommand(
+  tools: RelayTools,
+  call: RemoteCommandCall,
+  offered: readonly string[],
+  signal: AbortSignal,
+): Promise<Dialled> {
+  for (let attempt = 0; ; attempt++) {
+    const token = await call.served.tokens.get(signal);
+    const dialled = await dial(tools, call, { offered, token: token.value, signal });
+    if (dialled.kind !== 'refused' || dialled.response.statusCode !== 401 || attempt > 0) return dialled;
+    call.served.tokens.invalidate(token);
+    dialled.response.destroy();
+  }
+}
+
+async function dial(
+  tools: RelayTools,
+  call: RemoteCommandCall,
+  options: { offered: readonly string[]; token: string; signal: AbortSignal },
+): Promise<Dialled> {
+  const { address } = call.served;
+  const headers = headersForWs(call.headers, options.token);
+  const deadline = AbortSignal.timeout(UPGRADE_DEADLINE_MS);
+  const signal = AbortSignal.any([options.signal, deadline]);
+  let socket: Duplex;
+  try {
+    socket = await tools.dialer.dial(address, signal);
+  } catch (error) {
+    throw deadline.aborted ? noAnswer(address, UPGRADE_DEADLINE_MS) : unreachable(address, error);
+  }
+  const target = address.pathPrefix + call.target;
+  return new Promise((resolve, reject) => {
+    const settings: ClientOptions = {
+      // `ws` passes lists on to Node; its types know single values only.
+      headers: headers as unknown as Record<string, string>,
+      perMessageDeflate: false,
+      followRedirects: false,
+      maxPayload: MAX_MESSAGE_BYTES,
+      createConnection: (() => socket) as unknown as NonNullable<ClientOptions['createConnection']>,
+      finishRequest: (request) => {
+        // `ws` takes a URL and would normalise the target; the client's own spelling goes upstream.
+        request.path = target;
+        request.end();
+      },
+    };
+    const scheme = address.secure ? 'wss' : 'ws';
+    const upstream = new WebSocket(`${scheme}://${address.host}/`, [...options.offered], settings);
+    const onAbort = (): void => {
+      upstream.terminate();
+      reject(deadline.aborted ? noAnswer(address, UPGRADE_DEADLINE_MS) : signal.reason);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    const settled = (): void => signal.removeEventListener('abort', onAbort);
+    upstream.once('open', () => {
+      settled();
+      // Nothing may be read before the client's side exists.
+      upstream.pause();
+      resolve({ kind: 'open', upstream });
+    });
+    upstream.once('unexpected-response', (_request, response) => {
+      settled();
+      resolve({ kind: 'refused', response });
+    });
+    upstream.on('error', (error) => {
+      settled();
+      reject(unreachable(address, error));
+    });
+  });
+}
+
+/** `ws` wants an object: repeated names become lists, which it sends as repeated lines in order. */
+function headersForWs(raw: FlatHeaders, token: string): Record<string, string[]> {
+  const flat = [...requestHeaders(raw), 'Authorization', `Bearer ${token}`];
+  assertWithinHeaderLimit(flat);
+  const spelling = new Map<string, string>();
+  const headers: Record<string, string[]> = {};
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    const name = flat[i] as string;
+    if (WEBSOCKET_HEADERS.test(name)) continue;
+    const key = spelling.get(name.toLowerCase()) ?? name;
+    spelling.set(name.toLowerCase(), key);
+    headers[key] = [...(headers[key] ?? []), flat[i + 1] as string];
+  }
+  return headers;
+}

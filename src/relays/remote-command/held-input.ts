@@ -1,0 +1,39 @@
+import type { WebSocket } from 'ws';
+
+/** One WebSocket message as it came. */
+export interface Message {
+  readonly data: Buffer;
+  readonly binary: boolean;
+}
+
+/** Above this many unsent bytes the other side is paused. */
+export const HIGH_WATER_BYTES = 1024 * 1024;
+
+/** What a client sends while there is no upstream: kept in order, and the client is paused before it is much. */
+export class HeldInput {
+  readonly #client: WebSocket;
+  #messages: Message[] = [];
+  #bytes = 0;
+
+  constructor(client: WebSocket) {
+    this.#client = client;
+  }
+
+  hold(message: Message): void {
+    this.#messages.push(message);
+    this.#bytes += message.data.length;
+    if (this.full) this.#client.pause();
+  }
+
+  get full(): boolean {
+    return this.#bytes >= HIGH_WATER_BYTES;
+  }
+
+  /** All that is held, in order; nothing is held afterwards. */
+  take(): Message[] {
+    const messages = this.#messages;
+    this.#messages = [];
+    this.#bytes = 0;
+    return messages;
+  }
+}

@@ -1,0 +1,158 @@
+import type { IncomingMessage } from 'node:http';
+import type { WebSocket } from 'ws';
+import { sleep } from '../../base/clock.js';
+import { describeError } from '../../base/errors.js';
+import type { FlatHeaders } from '../../base/flat-headers.js';
+import type { Logger } from '../../base/log.js';
+import type { Redial } from '../../gateway/redial.js';
+import type { ApiRequest } from '../../kubernetes/api-request.js';
+import type { ContainerInstance } from '../../kubernetes/container-instance.js';
+import { judgeInstance } from '../../kubernetes/container-instance.js';
+import type { RemoteSession } from '../../kubernetes/remote-session.js';
+import { askCluster } from '../ask-cluster.js';
+import { FailureBody, judgeFailure } from '../failure-body.js';
+import type { Dialled } from '../remote-command-upstream.js';
+import type { RelayTools, ServedMembership } from '../served-membership.js';
+
+/** An agent that is lost for longer than this is not waited for. */
+const WAIT_LIMIT_MS = 15 * 60_000;
+/** What the cluster itself refuses it may refuse for a moment only: the pod's state lags behind the container's. */
+const REFUSALS_LIMIT = 3;
+const REFUSAL_BODY_DEADLINE_MS = 10_000;
+
+export interface RecoverOptions {
+  readonly tools: RelayTools;
+  readonly served: ServedMembership;
+  readonly api: ApiRequest;
+  readonly remote: RemoteSession;
+  readonly log: Logger;
+  /** Of the client's request, without a credential. */
+  readonly headers: FlatHeaders;
+  readonly redial: Redial;
+  readonly dial: (signal: AbortSignal) => Promise<Dialled>;
+  /** Monotonic: when the session was last known to be well. */
+  readonly cutAt: number;
+  /** Aborts when nobody waits any longer. */
+  readonly signal: AbortSignal;
+}
+
+/** `message` says in a few words why there is nothing to go on with. */
+export type Recovery =
+  | { readonly kind: 'open'; readonly upstream: WebSocket; readonly stdinOnce: boolean }
+  | { readonly kind: 'ended'; readonly exitCode: number; readonly stdinOnce: boolean }
+  | { readonly kind: 'failed'; readonly message: string };
+
+/** What one session knows of its container, over all its gaps. */
+export class Recoverer {
+  readonly #started: { readonly now: number; readonly monotonic: number };
+  #known: ContainerInstance | undefined;
+  #refusals = 0;
+
+  constructor(started: { now: number; monotonic: number }) {
+    this.#started = started;
+  }
+
+  /** The session goes on: what was refused before counts no longer. */
+  succeeded(): void {
+    this.#refusals = 0;
+  }
+
+  /** True while a refusal of the cluster's own is worth another look. */
+  mayTryAgain(): boolean {
+    return ++this.#refusals < REFUSALS_LIMIT;
+  }
+
+  /** Looks at the container and dials again, as often as it takes. Rejects only when the signal aborts. */
+  async recover(o: RecoverOptions): Promise<Recovery> {
+    const { tools, redial, signal, log } = o;
+    for (;;) {
+      let trouble: string;
+      try {
+        await sleep(tools.clock, redial.nextPauseMs(), signal);
+        const step = await this.#attempt(o);
+        if (step.kind !== 'wait') return step;
+        trouble = step.message;
+      } catch (error) {
+        if (signal.aborted) throw error;
+        trouble = describeError(error);
+      }
+      if (redial.attempts === 1) log.info({}, `a cut session cannot go on yet: ${trouble}`);
+      if (tools.clock.monotonic() - o.cutAt >= WAIT_LIMIT_MS) {
+        return { kind: 'failed', message: `the cluster could not be reached again within 15 minutes: ${trouble}` };
+      }
+    }
+  }
+
+  async #attempt(o: RecoverOptions): Promise<Recovery | { readonly kind: 'wait'; readonly message: string }> {
+    const look = await this.#look(o);
+    if (look.kind !== 'running') return look;
+    const dialled = await o.dial(o.signal);
+    if (dialled.kind === 'open') return { kind: 'open', upstream: dialled.upstream, stdinOnce: look.stdinOnce };
+    const refusal = await readRefusal(o, dialled.response);
+    // The gateway's own troubles pass: no agent, quota, restarts.
+    if (refusal.passing || this.mayTryAgain()) return { kind: 'wait', message: refusal.message };
+    return { kind: 'failed', message: refusal.message };
+  }
+
+  async #look(o: RecoverOptions): Promise<{ kind: 'running'; stdinOnce: boolean } | Recovery> {
+    const { tools, served, headers, remote } = o;
+    const answer = await askCluster({ tools, served, headers, clientGone: o.signal }, remote.podTarget);
+    if (answer.kind === 'gone') return { kind: 'failed', message: 'the pod is gone' };
+    if (answer.kind === 'forbidden') {
+      // A new shell is announced as new wherever it runs; an attach must not take another process for the same.
+      if (remote.verb === 'exec') return { kind: 'running', stdinOnce: false };
+      return { kind: 'failed', message: `whether its container still runs cannot be seen: ${answer.message}` };
+    }
+    const verdict = judgeInstance(answer.value, {
+      ...(remote.container === undefined ? {} : { container: remote.container }),
+      ...(this.#known === undefined ? {} : { known: this.#known }),
+      since: this.#startedAt(tools.clock, answer.date),
+    });
+    if (verdict.kind === 'running') {
+      this.#known = verdict.instance;
+      return verdict;
+    }
+    if (verdict.kind === 'lost') {
+      return { kind: 'failed', message: 'its container does not run any more, or has been started anew since' };
+    }
+    return verdict;
+  }
+
+  /** The session's start on the clock of whoever dated the answer. Of two elapsed times the longer is right: a machine may have slept. */
+  #startedAt(clock: { now(): number; monotonic(): number }, date: number | undefined): number {
+    if (date === undefined) return this.#started.now;
+    return date - Math.max(clock.now() - this.#started.now, clock.monotonic() - this.#started.monotonic);
+  }
+}
+
+async function readRefusal(
+  o: RecoverOptions,
+  response: IncomingMessage,
+): Promise<{ passing: boolean; message: string }> {
+  const collected = new FailureBody();
+  const cancel = o.tools.clock.after(REFUSAL_BODY_DEADLINE_MS, () => response.destroy());
+  try {
+    for await (const chunk of response) if (collected.add(chunk as Buffer)) break;
+  } catch {
+    // What came of it is enough.
+  } finally {
+    cancel();
+    response.destroy();
+  }
+  const status = response.statusCode ?? 502;
+  const body = collected.bytes();
+  const membership = o.served.membership.alias;
+  const verdict = judgeFailure({ status, headers: response.rawHeaders, body, request: o.api, membership });
+  if (verdict.kind === 'answer') return { passing: verdict.retry !== 'never', message: verdict.message };
+  return { passing: status < 400 || status === 401 || status === 429 || status >= 500, message: said(body, status) };
+}
+
+function said(body: Buffer, status: number): string {
+  try {
+    const { message } = JSON.parse(body.toString('utf8')) as { message?: unknown };
+    if (typeof message === 'string') return message;
+  } catch {
+    // Not a Status.
+  }
+  return `HTTP ${status}`;
+}

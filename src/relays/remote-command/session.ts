@@ -1,0 +1,426 @@
+import { WebSocket } from 'ws';
+import { describeError } from '../../base/errors.js';
+import { Redial } from '../../gateway/redial.js';
+import type { ApiRequest } from '../../kubernetes/api-request.js';
+import type { RemoteProtocol, RemoteStatus } from '../../kubernetes/remote-command.js';
+import {
+  CHANNEL,
+  chooseRemoteProtocol,
+  closeMessage,
+  exitStatus,
+  formatRemoteStatus,
+  joinChannelMessage,
+  splitChannelMessage,
+} from '../../kubernetes/remote-command.js';
+import type { CutPlan, GapFacts, RemoteSession } from '../../kubernetes/remote-session.js';
+import {
+  attachNotice,
+  cutMessage,
+  endedNotice,
+  lostSessionStatus,
+  noticeText,
+  parseRemoteSession,
+  planAfterCut,
+  shellNotice,
+  waitingNotice,
+} from '../../kubernetes/remote-session.js';
+import type { UpgradeCall } from '../relay-upgrade.js';
+import type { Dialled } from '../remote-command-upstream.js';
+import type { RelayTools } from '../served-membership.js';
+import { requestHeaders } from '../upstream-headers.js';
+import { HeldInput, HIGH_WATER_BYTES } from './held-input.js';
+import { Pulse } from './pulse.js';
+import type { Recovery } from './recover.js';
+import { Recoverer } from './recover.js';
+
+/** An upstream that has stayed for this long without a word is taken for well. */
+const QUIET_PROOF_MS = 1000;
+/** After this long somebody at a terminal is told what they wait for. */
+const WAITING_NOTICE_MS = 5000;
+const CTRL_C = 0x03;
+const CTRL_D = 0x04;
+
+export interface SessionParts {
+  readonly tools: RelayTools;
+  readonly call: UpgradeCall;
+  readonly api: ApiRequest;
+  readonly client: WebSocket;
+  /** Open, and paused until the session listens. */
+  readonly upstream: WebSocket;
+  /** Another upstream for the same request, with the same subprotocol. */
+  readonly redial: (signal: AbortSignal) => Promise<Dialled>;
+}
+
+/** From a cut until the session is known to go on. */
+interface Gap {
+  readonly cutAt: number;
+  readonly ageMs: number;
+  readonly detail: string;
+  /** Set as soon as another upstream is open. */
+  notice?: string;
+  /** A person has been told that they may give up. */
+  mayGiveUp: boolean;
+  discardedBytes: number;
+  cancelTimer: () => void;
+}
+
+/** One exec or attach of one client, over as many upstreams as it takes. */
+export class RemoteCommandSession {
+  readonly ended: Promise<void>;
+  readonly #parts: SessionParts;
+  readonly #remote: RemoteSession;
+  readonly #protocol: RemoteProtocol;
+  readonly #redial: Redial;
+  readonly #recoverer: Recoverer;
+  readonly #pulse: Pulse;
+  readonly #held: HeldInput;
+  readonly #over = new AbortController();
+  readonly #startedAt: number;
+  #resolve: () => void = () => {};
+  #upstream: WebSocket | undefined;
+  /** When this upstream was opened. */
+  #openedAt: number;
+  #gap: Gap | undefined;
+  #lastResize: { readonly data: Buffer; readonly binary: boolean } | undefined;
+  #stdinEnded = false;
+  #statusSeen = false;
+  #resumes = 0;
+  #bytesUp = 0;
+  #bytesDown = 0;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+    const { client, call, tools } = parts;
+    this.#remote = parseRemoteSession(call.target);
+    this.#protocol = protocolOf(client.protocol);
+    this.#startedAt = tools.clock.monotonic();
+    this.#openedAt = this.#startedAt;
+    this.#redial = new Redial({ random: tools.random });
+    this.#recoverer = new Recoverer({ now: tools.clock.now(), monotonic: this.#startedAt });
+    this.#pulse = new Pulse({ clock: tools.clock, client });
+    this.#held = new HeldInput(client);
+    this.ended = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    client.on('message', (data, binary) => this.#fromClient(data as Buffer, binary));
+    client.on('close', (code, reason) => this.#clientClosed(code, reason));
+    client.on('error', (error) => call.log.debug({}, `client: ${describeError(error)}`));
+    call.signal.addEventListener('abort', this.#onAbort, { once: true });
+    this.#adopt(parts.upstream);
+  }
+
+  readonly #onAbort = (): void => {
+    const upstream = this.#upstream;
+    this.#endClient(lostSessionStatus('connect-gateway-proxy: the daemon is stopping'), {
+      code: 1001,
+      reason: 'the daemon is stopping',
+    });
+    upstream?.close(1001);
+    if (upstream === undefined) this.#end('the daemon is stopping');
+  };
+
+  #adopt(upstream: WebSocket): void {
+    this.#upstream = upstream;
+    this.#pulse.follow(upstream);
+    upstream.on('message', (data, binary) => this.#fromUpstream(upstream, data as Buffer, binary));
+    upstream.on('close', (code, reason) => this.#upstreamClosed(upstream, code, reason));
+    upstream.on('error', (error) => this.#parts.call.log.debug({}, `gateway: ${describeError(error)}`));
+    upstream.resume();
+  }
+
+  #fromClient(data: Buffer, binary: boolean): void {
+    this.#bytesUp += data.length;
+    const channel = this.#channelOf(data);
+    if (channel === CHANNEL.resize) this.#lastResize = { data, binary };
+    if (this.#protocol.halfClose && channel === CHANNEL.close && data[1] === CHANNEL.stdin) this.#stdinEnded = true;
+    const upstream = this.#upstream;
+    // Input waits until the new upstream is known to be well; a size may be said again at any time.
+    const ready = this.#gap === undefined || channel === CHANNEL.resize;
+    if (ready && upstream?.readyState === WebSocket.OPEN) {
+      this.#toUpstream(upstream, data, binary);
+      return;
+    }
+    if (channel === CHANNEL.resize) return;
+    const plan = this.#plan();
+    if (plan === 'reattach') this.#held.hold({ data, binary });
+    // The end of a line begun in one shell must not become a command of another.
+    else if (plan === 'reopen') this.#discard(data);
+  }
+
+  #toUpstream(upstream: WebSocket, data: Buffer, binary: boolean): void {
+    const { client } = this.#parts;
+    upstream.send(data, { binary }, () => {
+      const writable = this.#upstream === upstream && upstream.bufferedAmount < HIGH_WATER_BYTES;
+      if (client.isPaused && writable) client.resume();
+    });
+    if (upstream.bufferedAmount >= HIGH_WATER_BYTES) client.pause();
+  }
+
+  #discard(data: Buffer): void {
+    const gap = this.#gap;
+    if (gap === undefined || this.#channelOf(data) !== CHANNEL.stdin) return;
+    const { payload } = splitChannelMessage(this.#protocol, data);
+    gap.discardedBytes += payload.length;
+    if (gap.mayGiveUp && (payload.includes(CTRL_C) || payload.includes(CTRL_D))) {
+      this.#fail(gap, 'given up at the terminal');
+      this.#end('given up');
+    }
+  }
+
+  #fromUpstream(upstream: WebSocket, data: Buffer, binary: boolean): void {
+    if (upstream !== this.#upstream) return;
+    this.#pulse.heard();
+    const empty = data.length <= 1;
+    const status = !empty && this.#channelOf(data) === CHANNEL.error;
+    if (this.#gap !== undefined) {
+      // Servers greet with an empty message; that says nothing about the container yet.
+      if (empty) return;
+      if (status && this.#isTrouble(data) && this.#recoverer.mayTryAgain()) {
+        upstream.terminate();
+        return;
+      }
+      this.#goOn(status);
+    }
+    if (status) this.#statusSeen = true;
+    this.#bytesDown += data.length;
+    this.#toClient(data, binary, upstream);
+  }
+
+  #toClient(data: Buffer | string, binary: boolean, from?: WebSocket): void {
+    const { client } = this.#parts;
+    if (client.readyState !== WebSocket.OPEN) return;
+    client.send(data, { binary }, () => {
+      if (from?.isPaused && client.bufferedAmount < HIGH_WATER_BYTES) from.resume();
+    });
+    if (client.bufferedAmount >= HIGH_WATER_BYTES) from?.pause();
+  }
+
+  /** A Status that does not tell how the command ended but that it could not be reached. */
+  #isTrouble(message: Buffer): boolean {
+    const text = splitChannelMessage(this.#protocol, message).payload.toString('utf8');
+    return !/"status":\s*"Success"|"reason":\s*"NonZeroExitCode"/.test(text);
+  }
+
+  #upstreamClosed(upstream: WebSocket, code: number, reason: Buffer): void {
+    if (upstream !== this.#upstream) return;
+    if (this.#statusSeen) {
+      const sendable = isSendable(code);
+      this.#parts.client.close(sendable ? code : 1000, sendable ? reason : undefined);
+      this.#end(`gateway closed (${code})`);
+      return;
+    }
+    this.#upstream = undefined;
+    this.#pulse.follow(undefined);
+    const { clock } = this.#parts.tools;
+    const cutAt = clock.monotonic();
+    const said = reason.length > 0 ? `: ${reason.toString('utf8')}` : '';
+    // A cut before the session was known to go on belongs to the same gap.
+    this.#gap?.cancelTimer();
+    this.#gap ??= {
+      cutAt,
+      ageMs: cutAt - this.#openedAt,
+      detail: `close ${code}${said}`,
+      mayGiveUp: false,
+      discardedBytes: 0,
+      cancelTimer: () => {},
+    };
+    const gap = this.#gap;
+    delete gap.notice;
+    const plan = this.#plan();
+    if (plan === 'end') {
+      this.#fail(gap);
+      this.#end(`gateway closed (${code})`);
+      return;
+    }
+    this.#parts.call.log.info({ code, plan }, 'session cut');
+    if (plan === 'reopen') gap.cancelTimer = clock.after(WAITING_NOTICE_MS, () => this.#tellToWait(gap));
+    // It was held back for the upstream that is gone.
+    if (!this.#held.full) this.#parts.client.resume();
+    this.#recover(gap).catch((error: unknown) => {
+      if (this.#over.signal.aborted) return;
+      this.#fail(gap, describeError(error));
+      this.#end('could not go on');
+    });
+  }
+
+  #tellToWait(gap: Gap): void {
+    if (gap.mayGiveUp) return;
+    gap.mayGiveUp = true;
+    this.#notice(waitingNotice(gap.ageMs));
+  }
+
+  async #recover(gap: Gap): Promise<void> {
+    const { tools, call, api, redial } = this.#parts;
+    const recovery = await this.#recoverer.recover({
+      tools,
+      served: call.served,
+      api,
+      remote: this.#remote,
+      log: call.log,
+      headers: requestHeaders(call.request.rawHeaders),
+      redial: this.#redial,
+      dial: redial,
+      cutAt: gap.cutAt,
+      signal: this.#over.signal,
+    });
+    if (this.#over.signal.aborted) {
+      if (recovery.kind === 'open') recovery.upstream.terminate();
+      return;
+    }
+    gap.cancelTimer();
+    if (recovery.kind === 'open') this.#resume(gap, recovery);
+    else if (recovery.kind === 'ended') this.#containerEnded(gap, recovery);
+    else {
+      this.#fail(gap, recovery.message);
+      this.#end('could not go on');
+    }
+  }
+
+  #resume(gap: Gap, { upstream, stdinOnce }: Extract<Recovery, { kind: 'open' }>): void {
+    const { clock } = this.#parts.tools;
+    this.#openedAt = clock.monotonic();
+    const facts: GapFacts = { ageMs: gap.ageMs, gapMs: this.#openedAt - gap.cutAt };
+    gap.notice =
+      this.#remote.verb === 'attach'
+        ? attachNotice({ ...facts, stdinClosed: stdinOnce && this.#remote.stdin })
+        : shellNotice({ ...facts, discardedBytes: gap.discardedBytes });
+    gap.cancelTimer = clock.after(QUIET_PROOF_MS, () => this.#goOn(false));
+    const size = this.#lastResize;
+    this.#adopt(upstream);
+    if (size !== undefined) this.#toUpstream(upstream, size.data, size.binary);
+  }
+
+  /** Passes on what the client has sent during the gap. */
+  #release(): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
+    const held = this.#held.take();
+    for (const { data, binary } of held) this.#toUpstream(upstream, data, binary);
+    // A new attach has a stdin of its own, which the client has ended before the cut.
+    const endHeld = held.some(({ data }) => this.#channelOf(data) === CHANNEL.close);
+    if (this.#stdinEnded && !endHeld) this.#toUpstream(upstream, closeMessage(CHANNEL.stdin), true);
+    if (upstream.bufferedAmount < HIGH_WATER_BYTES) this.#parts.client.resume();
+  }
+
+  /** The new upstream has spoken, or has stayed: tell of the gap before anything that comes after it. */
+  #goOn(atOnceEnded: boolean): void {
+    const gap = this.#gap;
+    if (gap === undefined) return;
+    this.#gap = undefined;
+    gap.cancelTimer();
+    const { clock } = this.#parts.tools;
+    const gapMs = clock.monotonic() - gap.cutAt;
+    if (!atOnceEnded) {
+      if (gap.notice !== undefined) this.#notice(gap.notice);
+    } else if (this.#remote.verb === 'attach') {
+      this.#notice(endedNotice({ ageMs: gap.ageMs, gapMs }));
+    }
+    this.#release();
+    this.#redial.succeeded();
+    this.#recoverer.succeeded();
+    this.#resumes++;
+    this.#parts.call.log.info({ resumes: this.#resumes, gapMs: Math.round(gapMs) }, 'stream resumed after a cut');
+  }
+
+  #containerEnded(gap: Gap, { exitCode, stdinOnce }: Extract<Recovery, { kind: 'ended' }>): void {
+    const gapMs = this.#parts.tools.clock.monotonic() - gap.cutAt;
+    if (this.#remote.verb === 'exec') {
+      this.#fail(gap, `its container has ended with exit code ${exitCode}`);
+    } else if (exitCode === 0 && stdinOnce && this.#remote.stdin && !this.#stdinEnded) {
+      // It has read an end of file that nobody sent: its success may be that of half its input.
+      this.#fail(
+        gap,
+        'which closed the stdin of its container (stdinOnce), and the container has ended with exit code 0',
+      );
+    } else {
+      this.#notice(endedNotice({ ageMs: gap.ageMs, gapMs }));
+      const status = exitStatus(this.#protocol, exitCode, []);
+      this.#endClient(status, { code: 1000, reason: 'the container has ended' });
+    }
+    this.#end('container ended');
+  }
+
+  /** A line of the product's own, where the client shows what is not the command's output. */
+  #notice(line: string): void {
+    const { tty, stdout, stderr } = this.#remote;
+    if (tty ? !stdout : !stderr) return;
+    const payload = noticeText(this.#remote, line);
+    this.#toClient(
+      joinChannelMessage(this.#protocol, tty ? CHANNEL.stdout : CHANNEL.stderr, payload),
+      !this.#protocol.base64,
+    );
+  }
+
+  #fail(gap: Gap, why?: string): void {
+    const detail = why ?? gap.detail;
+    const message = cutMessage(this.#remote, { ageMs: gap.ageMs, detail });
+    this.#endClient(lostSessionStatus(message), { code: 1011, reason: 'the gateway cut the session' });
+  }
+
+  /** A close without a Status makes kubectl exit 0 as if the command had succeeded. */
+  #endClient(status: RemoteStatus, close: { code: number; reason: string }): void {
+    const { client } = this.#parts;
+    if (client.readyState !== WebSocket.OPEN) return;
+    if (!this.#statusSeen) {
+      this.#statusSeen = true;
+      const payload = formatRemoteStatus(this.#protocol, status);
+      if (payload !== undefined) {
+        this.#toClient(joinChannelMessage(this.#protocol, CHANNEL.error, payload), !this.#protocol.base64);
+      }
+    }
+    client.close(close.code, close.reason);
+  }
+
+  #clientClosed(code: number, reason: Buffer): void {
+    const upstream = this.#upstream;
+    if (isSendable(code)) upstream?.close(code, reason);
+    else if (code === 1005) upstream?.close();
+    else upstream?.terminate();
+    this.#end(`client closed (${code})`);
+  }
+
+  #end(reason: string): void {
+    if (this.#over.signal.aborted) return;
+    this.#over.abort(new Error(reason));
+    this.#gap?.cancelTimer();
+    this.#pulse.stop();
+    this.#held.take();
+    const { call, api, tools, client } = this.#parts;
+    call.signal.removeEventListener('abort', this.#onAbort);
+    // A paused socket would never see the peer's close frame.
+    client.resume();
+    this.#upstream?.resume();
+    const ms = Math.round(tools.clock.monotonic() - this.#startedAt);
+    const bytes = { bytesUp: this.#bytesUp, bytesDown: this.#bytesDown };
+    call.log.info(
+      { kind: api.kind, protocol: client.protocol, reason, ms, resumes: this.#resumes, ...bytes },
+      'stream ended',
+    );
+    this.#resolve();
+  }
+
+  #plan(): CutPlan {
+    const onCutoff = this.#parts.call.served.exec?.onCutoff ?? 'reopen';
+    return planAfterCut(this.#remote, { onCutoff, stdinEnded: this.#stdinEnded });
+  }
+
+  /** The channel of a message of either side, without decoding it. */
+  #channelOf(message: Buffer): number | undefined {
+    const first = message[0];
+    if (first === undefined) return undefined;
+    return this.#protocol.base64 ? first - 0x30 : first;
+  }
+}
+
+/** A subprotocol of a later day is taken for the plainest of its family. */
+function protocolOf(name: string): RemoteProtocol {
+  const plainest = name.includes('base64') ? 'base64.channel.k8s.io' : 'channel.k8s.io';
+  const protocol = chooseRemoteProtocol([name, plainest]);
+  if (protocol === undefined) throw new Error(`unknown subprotocol ${name}`);
+  return protocol;
+}
+
+/** Codes that may stand in a close frame (RFC 6455 7.4). */
+function isSendable(code: number): boolean {
+  return (code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code)) || (code >= 3000 && code <= 4999);
+}
