@@ -6,6 +6,7 @@ import type { CommandIo } from './io.js';
 import { addKubeconfig } from './kubeconfig.js';
 import { addMemberships } from './memberships.js';
 import { addRun } from './run.js';
+import { addSessions } from './sessions.js';
 import { addStatus } from './status.js';
 import { addStop } from './stop.js';
 import { addWait } from './wait.js';
@@ -32,6 +33,7 @@ export async function runCommandLine(argv: readonly string[], io: CommandIo): Pr
   addEmulator(program, io, setExitCode);
   addMemberships(program, io);
   addKubeconfig(program, io);
+  addSessions(program, io);
   addStatus(program, io, setExitCode);
   addStop(program, io);
   addWait(program, io);

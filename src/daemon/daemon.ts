@@ -13,6 +13,8 @@ import { FrontDoor } from '../frontdoor/front-door.js';
 import { createDialer } from '../gateway/dial.js';
 import { forwardProxySettings } from '../gateway/forward-proxy.js';
 import { createHttpUpstream, type HttpUpstream } from '../gateway/http-upstream.js';
+import { type EndedSessionView, SessionRegistry, type SessionView } from '../relays/sessions.js';
+import { CutoffBook } from './cutoff-book.js';
 import { lockInstance } from './instance-lock.js';
 import { updateKubeconfigFile } from './kubeconfig.js';
 import { ownHubAnswers } from './own-hub.js';
@@ -27,6 +29,15 @@ const DRAIN_MS = 10_000;
 const FIRST_REFRESH_MS = 15_000;
 /** The certificate is looked at twice a day; it is renewed a month before it ends. */
 const CERTIFICATE_CHECK_MS = 12 * 60 * 60 * 1000;
+
+/** JSON of `/-/sessions`. */
+export interface SessionReport {
+  readonly live: readonly (SessionView & {
+    /** Until the gateway is expected to cut the session's present connection; negative when that is due. */
+    readonly cutoffInMs: number;
+  })[];
+  readonly ended: readonly EndedSessionView[];
+}
 
 export interface RunningDaemon {
   readonly hubUrl: string;
@@ -84,6 +95,8 @@ class Daemon implements RunningDaemon {
   readonly #identities = new Map<string, TokenSource>();
   readonly #stopping = new AbortController();
   readonly #phase = { started: false, draining: false };
+  readonly #sessions: SessionRegistry;
+  readonly #cutoffs: CutoffBook;
   readonly closed: Promise<void>;
   #resolveClosed = (): void => {};
   #draining: Promise<void> | undefined;
@@ -97,6 +110,12 @@ class Daemon implements RunningDaemon {
     this.#o = options;
     this.#state = state;
     this.#lock = lock;
+    this.#sessions = new SessionRegistry({ clock: options.clock });
+    this.#cutoffs = new CutoffBook({
+      assumedMs: options.settings.cutoff.assume,
+      remembered: state.readJson('cutoffs.json'),
+      save: (ages) => state.writeJson('cutoffs.json', ages),
+    });
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -126,7 +145,14 @@ class Daemon implements RunningDaemon {
       address: settings.listen.address,
       certificate,
       tokens: this.#state.tokens,
-      tools: { http: this.#upstream, dialer, clock, random: Math.random },
+      tools: {
+        http: this.#upstream,
+        dialer,
+        clock,
+        random: Math.random,
+        sessions: this.#sessions,
+        onCut: (membership, ageMs) => this.#cutoffs.cutAt(membership.project, ageMs),
+      },
       own: {
         health: {
           live: () => true,
@@ -134,6 +160,8 @@ class Daemon implements RunningDaemon {
           ready: () => this.#phase.started && !this.#phase.draining,
         },
         memberships: () => ({ memberships: this.memberships() }),
+        sessions: () => this.#sessionReport(),
+        onSessionEvent: (listener) => this.#sessions.onEvent(listener),
         reload: () => this.#reload(),
         shutdown: () => void this.drain('asked to stop'),
       },
@@ -255,6 +283,15 @@ class Daemon implements RunningDaemon {
       }),
     ]);
     await served.settled();
+  }
+
+  #sessionReport(): SessionReport {
+    const projects = new Map(this.#fleet?.table.list().map(({ alias, project }) => [alias, project]));
+    const live = this.#sessions.live().map((session) => ({
+      ...session,
+      cutoffInMs: this.#cutoffs.expectedMs(projects.get(session.membership) ?? '') - session.connectionAgeMs,
+    }));
+    return { live, ended: this.#sessions.ended() };
   }
 
   async #reload(): Promise<unknown> {

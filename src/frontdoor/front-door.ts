@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { CertificatePair } from '../base/certificates.js';
 import { CodedError, describeError } from '../base/errors.js';
-import { headerTokens } from '../base/flat-headers.js';
+import { headerTokens, headerValue } from '../base/flat-headers.js';
 import { type Logger, withFields } from '../base/log.js';
 import { shortId } from '../base/short-id.js';
 import { closestNames } from '../fleet/names.js';
@@ -211,9 +211,18 @@ export class FrontDoor {
     const { served } = endpoint;
     try {
       this.#assertAllowed(call.request, served, target);
+      const session = this.#o.tools.sessions.open({
+        id,
+        api: parseApiRequest(target),
+        membership: served.membership.alias,
+        identity: served.membership.identity,
+        userAgent: headerValue(call.request.rawHeaders, 'user-agent') ?? '',
+        bytes: () => transferred(call.socket),
+      });
       const upgradeCall: UpgradeCall = {
         ...call,
         id,
+        session,
         served,
         target,
         log: this.#callLog(id, served),
@@ -224,7 +233,10 @@ export class FrontDoor {
         call.socket.destroy();
       });
       this.#streams.add(stream);
-      void stream.finally(() => this.#streams.delete(stream));
+      void stream.finally(() => {
+        session.end('ended');
+        this.#streams.delete(stream);
+      });
     } catch (error) {
       this.#refuse(error, id);
       answerUpgrade(call.socket, ownAnswer(statusOfError(error), { kind: 'other' }), id);
@@ -294,4 +306,10 @@ function chooseRelay(call: UpgradeCall): (tools: RelayTools, call: UpgradeCall) 
   if (kind === 'port-forward') return relayPortForward;
   if (webSocket && (kind === 'exec' || kind === 'attach')) return relayRemoteCommand;
   return relayUpgrade;
+}
+
+/** By the client's own connection, TLS and framing not counted. */
+function transferred(socket: Duplex): { up: number; down: number } {
+  const { bytesRead = 0, bytesWritten = 0 } = socket as Partial<{ bytesRead: number; bytesWritten: number }>;
+  return { up: bytesRead, down: bytesWritten };
 }

@@ -9,6 +9,10 @@ export interface OwnApiSource {
   memberships(): unknown;
   /** JSON of POST /-/reload: what the refresh of the fleet found. */
   reload(): Promise<unknown>;
+  /** JSON of GET /-/sessions: the live ones and the last ended ones. */
+  sessions(): unknown;
+  /** GET /-/events: calls the listener for every event until the answered function is called. */
+  onSessionEvent(listener: (event: { readonly type: string }) => void): () => void;
   /** POST /-/shutdown: returns at once, the drain goes on behind. */
   shutdown(): void;
 }
@@ -16,7 +20,7 @@ export interface OwnApiSource {
 interface OwnRoute {
   readonly method: 'GET' | 'POST';
   readonly open?: true;
-  handle(source: OwnApiSource): Promise<OwnResult> | OwnResult;
+  handle(source: OwnApiSource, response: ServerResponse): Promise<OwnResult> | OwnResult | 'answered';
 }
 
 interface OwnResult {
@@ -31,6 +35,8 @@ const ROUTES: Readonly<Record<string, OwnRoute>> = {
   '/-/readyz': { method: 'GET', open: true, handle: (source) => probe(source.health.ready()) },
   '/-/startupz': { method: 'GET', open: true, handle: (source) => probe(source.health.started()) },
   '/-/memberships': { method: 'GET', handle: (source) => ({ status: 200, json: source.memberships() }) },
+  '/-/sessions': { method: 'GET', handle: (source) => ({ status: 200, json: source.sessions() }) },
+  '/-/events': { method: 'GET', handle: serveEvents },
   '/-/reload': { method: 'POST', handle: async (source) => ({ status: 200, json: await source.reload() }) },
   '/-/shutdown': {
     method: 'POST',
@@ -63,7 +69,21 @@ export async function serveOwnApi(
     send(response, status(405, 'MethodNotAllowed', `${path} takes ${route.method}`));
     return;
   }
-  send(response, await route.handle(source));
+  const result = await route.handle(source, response);
+  if (result !== 'answered') send(response, result);
+}
+
+/** Server-sent events, one for every session that starts, goes on after a cut, or ends. */
+function serveEvents(source: OwnApiSource, response: ServerResponse): 'answered' {
+  response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
+  response.flushHeaders();
+  const stop = source.onSessionEvent((event) => {
+    const text = `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+    // A listener that does not read must not make us keep what it misses.
+    if (!response.writableNeedDrain) response.write(text);
+  });
+  response.on('close', stop);
+  return 'answered';
 }
 
 function probe(ok: boolean): OwnResult {

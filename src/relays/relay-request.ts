@@ -13,6 +13,7 @@ import { answerRequest, ownAnswer } from './failure-answer.js';
 import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
 import { resumeBody } from './resume-body.js';
 import type { RelayCall, RelayTools } from './served-membership.js';
+import type { Session } from './sessions.js';
 import { assertWithinHeaderLimit, requestHeaders, responseHeaders } from './upstream-headers.js';
 import { writeAll } from './write-all.js';
 
@@ -62,6 +63,7 @@ class RequestRelay {
   #onLeave = (): void => {};
   readonly #startedAt: number;
   #current: UpstreamCall | undefined;
+  #session: Session | undefined;
   #bytesDown = 0;
 
   constructor(tools: RelayTools, call: Parameters<typeof relayRequest>[1]) {
@@ -84,6 +86,9 @@ class RequestRelay {
         this.#current?.abort();
         this.#onLeave();
       }
+      this.#session?.end(call.response.writableFinished ? 'complete' : 'broken', {
+        bytesMayBeMissing: !call.response.writableFinished && !this.#left,
+      });
       this.#logEnd();
     });
     call.response.on('drain', () => this.#current?.resume());
@@ -122,6 +127,18 @@ class RequestRelay {
     return this.#continuation === undefined ? headers : withoutHeader(headers, 'accept-encoding');
   }
 
+  #openSession(): void {
+    const { id, served, request } = this.#call;
+    this.#session = this.#tools.sessions.open({
+      id,
+      api: this.#api,
+      membership: served.membership.alias,
+      identity: served.membership.identity,
+      userAgent: request.headers['user-agent'] ?? '',
+      bytes: () => ({ up: 0, down: this.#bytesDown }),
+    });
+  }
+
   async #resume(headers: FlatHeaders): Promise<void> {
     const { response, served, log } = this.#call;
     if (this.#continuation === undefined || this.#left) return;
@@ -131,6 +148,7 @@ class RequestRelay {
       tools: this.#tools,
       served,
       api: this.#api,
+      session: this.#session,
       log,
       headers,
       continuation: this.#continuation,
@@ -160,6 +178,7 @@ class RequestRelay {
         mayRefresh: options.mayRefresh,
         continuation: this.#continuation,
         now: () => this.#tools.clock.monotonic(),
+        onContinued: () => this.#openSession(),
         onRefused: () => served.tokens.invalidate(options.token),
         onBytes: (count) => {
           this.#bytesDown += count;
@@ -217,6 +236,8 @@ interface ResponseRelayOptions {
   readonly mayRefresh: boolean;
   readonly continuation: Continuation | undefined;
   readonly now: () => number;
+  /** The answer's body is one that is continued after a cut. */
+  readonly onContinued: () => void;
   readonly onRefused: () => void;
   readonly onBytes: (count: number) => void;
   readonly abort: () => void;
@@ -330,7 +351,10 @@ class ResponseRelay implements ResponseSink {
 
   #begin(status: number, statusText: string, headers: FlatHeaders): void {
     const { response, continuation } = this.#o;
-    if (status === 200 && continuation?.begin(headers, this.#o.now()) === true) this.#continuation = continuation;
+    if (status === 200 && continuation?.begin(headers, this.#o.now()) === true) {
+      this.#continuation = continuation;
+      this.#o.onContinued();
+    }
     response.sendDate = false;
     // What the client gets of a continued body has another length.
     const own = this.#continuation === undefined ? headers : withoutHeader(headers, 'content-length');

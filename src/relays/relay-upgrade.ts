@@ -12,6 +12,7 @@ import { statusOfError } from '../kubernetes/status.js';
 import { answerUpgrade, ownAnswer, writeRefusal } from './failure-answer.js';
 import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
 import type { RelayCall, RelayTools } from './served-membership.js';
+import type { Session } from './sessions.js';
 import { assertWithinHeaderLimit, requestHeaders, responseHeaders } from './upstream-headers.js';
 
 export interface UpgradeCall extends RelayCall {
@@ -20,6 +21,8 @@ export interface UpgradeCall extends RelayCall {
   readonly head: Buffer;
   /** Aborts when the daemon gives up on its streams. */
   readonly signal: AbortSignal;
+  /** Already open; the front door ends it when the relay has returned. */
+  readonly session: Session;
 }
 
 /**

@@ -6,6 +6,7 @@ import type { UpstreamAddress } from '../gateway/address.js';
 import type { Dialer } from '../gateway/dial.js';
 import type { HttpUpstream } from '../gateway/http-upstream.js';
 import type { OnCutoff } from '../kubernetes/remote-session.js';
+import type { SessionRegistry } from './sessions.js';
 
 /** One membership with all that is needed to carry a call to it. */
 export interface ServedMembership {
@@ -23,6 +24,9 @@ export interface RelayTools {
   readonly clock: Clock;
   /** From 0 to 1. */
   readonly random: () => number;
+  readonly sessions: SessionRegistry;
+  /** Called when the gateway has cut a connection of this age that nobody had asked it to end. */
+  readonly onCut: (membership: Membership, ageMs: number) => void;
 }
 
 /** One call of one client. */

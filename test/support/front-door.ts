@@ -13,6 +13,7 @@ import type { OwnApiSource } from '../../src/frontdoor/own-api.js';
 import { upstreamAddress } from '../../src/gateway/address.js';
 import { createDialer } from '../../src/gateway/dial.js';
 import { createHttpUpstream } from '../../src/gateway/http-upstream.js';
+import { SessionRegistry } from '../../src/relays/sessions.js';
 
 /** A token source that hands out numbered tokens and counts refusals. */
 export class NumberedTokens implements TokenSource {
@@ -129,10 +130,19 @@ export async function openTestFrontDoor(options: { own?: Partial<OwnApiSource> }
     address: '127.0.0.1',
     certificate: pair,
     tokens: { hub: 'hub-token', ofMembership: (name) => `local-${name.split('/').at(-1)}` },
-    tools: { http: upstream, dialer, clock: systemClock, random: () => 0 },
+    tools: {
+      http: upstream,
+      dialer,
+      clock: systemClock,
+      random: () => 0,
+      sessions: new SessionRegistry({ clock: systemClock }),
+      onCut: () => {},
+    },
     own: {
       health: { live: () => true, started: () => true, ready: () => true },
       memberships: () => ({ memberships: [] }),
+      sessions: () => ({ live: [], ended: [] }),
+      onSessionEvent: () => () => {},
       reload: async () => ({}),
       shutdown: () => {},
       ...options.own,
