@@ -10,7 +10,6 @@ import { askCluster } from './ask-cluster.js';
 import type { Continuation } from './continuation.js';
 import { FailureBody, judgeFailure } from './failure-body.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
-import type { Session } from './sessions.js';
 import { writeAll } from './write-all.js';
 
 /** An answer to a resume that does not come is a cut like any other. */
@@ -20,7 +19,6 @@ export interface ResumeOptions {
   readonly tools: RelayTools;
   readonly served: ServedMembership;
   readonly api: ApiRequest;
-  readonly session: Session | undefined;
   readonly log: Logger;
   /** Of the client's request, without a credential. */
   readonly headers: FlatHeaders;
@@ -42,7 +40,6 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
   const cutAt = tools.clock.monotonic();
   let resumes = 0;
   let gapFrom = cutAt;
-  noteCut(options);
   while (!clientGone.aborted) {
     try {
       const step = await continuation.next((target) => getJson(options, target), tools.clock.monotonic());
@@ -54,9 +51,7 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
       const onHead = (): void => {
         resumes++;
         redial.succeeded();
-        const gapMs = Math.round(tools.clock.monotonic() - gapFrom);
-        options.session?.resumed(gapMs);
-        log.info({ resumes, gapMs }, 'stream resumed after a cut');
+        log.info({ resumes, gapMs: Math.round(tools.clock.monotonic() - gapFrom) }, 'stream resumed after a cut');
       };
       const end = await attempt(options, step.target, onHead);
       if (end === 'over') {
@@ -67,10 +62,7 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
         response.destroy();
         return;
       }
-      if (redial.attempts === 0) {
-        gapFrom = tools.clock.monotonic();
-        noteCut(options);
-      }
+      if (redial.attempts === 0) gapFrom = tools.clock.monotonic();
     } catch (error) {
       if (clientGone.aborted) return;
       if (redial.attempts === 1) log.info({}, `a cut stream cannot go on yet: ${describeError(error)}`);
@@ -78,11 +70,6 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
       await sleep(tools.clock, redial.nextPauseMs(), clientGone).catch(() => {});
     }
   }
-}
-
-/** Watches and logs end by themselves as well; the estimate sorts that out, because such ages do not agree. */
-function noteCut({ session, tools, served }: ResumeOptions): void {
-  if (session !== undefined) tools.onCut(served.membership, session.connectionAgeMs());
 }
 
 /**
