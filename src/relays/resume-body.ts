@@ -10,6 +10,7 @@ import { askCluster } from './ask-cluster.js';
 import type { Continuation } from './continuation.js';
 import { FailureBody, judgeFailure } from './failure-body.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
+import type { Session } from './sessions.js';
 import { writeAll } from './write-all.js';
 
 /** An answer to a resume that does not come is a cut like any other. */
@@ -19,6 +20,7 @@ export interface ResumeOptions {
   readonly tools: RelayTools;
   readonly served: ServedMembership;
   readonly api: ApiRequest;
+  readonly session: Session | undefined;
   readonly log: Logger;
   /** Of the client's request, without a credential. */
   readonly headers: FlatHeaders;
@@ -40,6 +42,7 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
   const cutAt = tools.clock.monotonic();
   let resumes = 0;
   let gapFrom = cutAt;
+  noteCut(options);
   while (!clientGone.aborted) {
     try {
       const step = await continuation.next((target) => getJson(options, target), tools.clock.monotonic());
@@ -51,7 +54,9 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
       const onHead = (): void => {
         resumes++;
         redial.succeeded();
-        log.info({ resumes, gapMs: Math.round(tools.clock.monotonic() - gapFrom) }, 'stream resumed after a cut');
+        const gapMs = Math.round(tools.clock.monotonic() - gapFrom);
+        options.session?.resumed(gapMs);
+        log.info({ resumes, gapMs }, 'stream resumed after a cut');
       };
       const end = await attempt(options, step.target, onHead);
       if (end === 'over') {
@@ -62,7 +67,10 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
         response.destroy();
         return;
       }
-      if (redial.attempts === 0) gapFrom = tools.clock.monotonic();
+      if (redial.attempts === 0) {
+        gapFrom = tools.clock.monotonic();
+        noteCut(options);
+      }
     } catch (error) {
       if (clientGone.aborted) return;
       if (redial.attempts === 1) log.info({}, `a cut stream cannot go on yet: ${describeError(error)}`);
@@ -70,6 +78,11 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
       await sleep(tools.clock, redial.nextPauseMs(), clientGone).catch(() => {});
     }
   }
+}
+
+/** Watches and logs end by themselves as well; the estimate sorts that out, because such ages do not agree. */
+function noteCut({ session, tools, served }: ResumeOptions): void {
+  if (session !== undefined) tools.onCut(served.membership, session.connectionAgeMs());
 }
 
 /**
