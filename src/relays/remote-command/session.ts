@@ -74,7 +74,8 @@ export class RemoteCommandSession {
   readonly #recoverer: Recoverer;
   readonly #pulse: Pulse;
   readonly #held: HeldInput;
-  readonly #over = new AbortController();
+  /** Aborts when nobody waits for another upstream any more. */
+  readonly #leave = new AbortController();
   readonly #startedAt: number;
   #resolve: () => void = () => {};
   #upstream: WebSocket | undefined;
@@ -84,6 +85,7 @@ export class RemoteCommandSession {
   #lastResize: { readonly data: Buffer; readonly binary: boolean } | undefined;
   #stdinEnded = false;
   #statusSeen = false;
+  #over = false;
   #resumes = 0;
   #bytesUp = 0;
   #bytesDown = 0;
@@ -111,12 +113,10 @@ export class RemoteCommandSession {
 
   readonly #onAbort = (): void => {
     const upstream = this.#upstream;
-    this.#endClient(lostSessionStatus('connect-gateway-proxy: the daemon is stopping'), {
-      code: 1001,
-      reason: 'the daemon is stopping',
-    });
+    this.#endClient(lostSessionStatus('connect-gateway-proxy: the daemon is stopping'), 'the daemon is stopping');
     upstream?.close(1001);
-    if (upstream === undefined) this.#end('the daemon is stopping');
+    // The last words are still on their way: the session ends with the client's close.
+    this.#leave.abort(new Error('the daemon is stopping'));
   };
 
   #adopt(upstream: WebSocket): void {
@@ -204,8 +204,8 @@ export class RemoteCommandSession {
   #upstreamClosed(upstream: WebSocket, code: number, reason: Buffer): void {
     if (upstream !== this.#upstream) return;
     if (this.#statusSeen) {
-      const sendable = isSendable(code);
-      this.#parts.client.close(sendable ? code : 1000, sendable ? reason : undefined);
+      // The end is known; with another code kubectl would print that instead.
+      this.#parts.client.close(1000, code === 1000 ? reason : undefined);
       this.#end(`gateway closed (${code})`);
       return;
     }
@@ -214,6 +214,10 @@ export class RemoteCommandSession {
     const { clock } = this.#parts.tools;
     const cutAt = clock.monotonic();
     const said = reason.length > 0 ? `: ${reason.toString('utf8')}` : '';
+    if (this.#gap === undefined) {
+      const { tools, call } = this.#parts;
+      tools.onCut(call.served.membership, call.session.connectionAgeMs());
+    }
     // A cut before the session was known to go on belongs to the same gap.
     this.#gap?.cancelTimer();
     this.#gap ??= {
@@ -237,7 +241,7 @@ export class RemoteCommandSession {
     // It was held back for the upstream that is gone.
     if (!this.#held.full) this.#parts.client.resume();
     this.#recover(gap).catch((error: unknown) => {
-      if (this.#over.signal.aborted) return;
+      if (this.#leave.signal.aborted) return;
       this.#fail(gap, describeError(error));
       this.#end('could not go on');
     });
@@ -261,9 +265,9 @@ export class RemoteCommandSession {
       redial: this.#redial,
       dial: redial,
       cutAt: gap.cutAt,
-      signal: this.#over.signal,
+      signal: this.#leave.signal,
     });
-    if (this.#over.signal.aborted) {
+    if (this.#leave.signal.aborted) {
       if (recovery.kind === 'open') recovery.upstream.terminate();
       return;
     }
@@ -308,8 +312,7 @@ export class RemoteCommandSession {
     if (gap === undefined) return;
     this.#gap = undefined;
     gap.cancelTimer();
-    const { clock } = this.#parts.tools;
-    const gapMs = clock.monotonic() - gap.cutAt;
+    const gapMs = this.#openedAt - gap.cutAt;
     if (!atOnceEnded) {
       if (gap.notice !== undefined) this.#notice(gap.notice);
     } else if (this.#remote.verb === 'attach') {
@@ -319,6 +322,7 @@ export class RemoteCommandSession {
     this.#redial.succeeded();
     this.#recoverer.succeeded();
     this.#resumes++;
+    this.#parts.call.session.resumed(gapMs);
     this.#parts.call.log.info({ resumes: this.#resumes, gapMs: Math.round(gapMs) }, 'stream resumed after a cut');
   }
 
@@ -335,7 +339,7 @@ export class RemoteCommandSession {
     } else {
       this.#notice(endedNotice({ ageMs: gap.ageMs, gapMs }));
       const status = exitStatus(this.#protocol, exitCode, []);
-      this.#endClient(status, { code: 1000, reason: 'the container has ended' });
+      this.#endClient(status, 'the container has ended');
     }
     this.#end('container ended');
   }
@@ -354,11 +358,14 @@ export class RemoteCommandSession {
   #fail(gap: Gap, why?: string): void {
     const detail = why ?? gap.detail;
     const message = cutMessage(this.#remote, { ageMs: gap.ageMs, detail });
-    this.#endClient(lostSessionStatus(message), { code: 1011, reason: 'the gateway cut the session' });
+    this.#endClient(lostSessionStatus(message), 'the gateway cut the session');
   }
 
-  /** A close without a Status makes kubectl exit 0 as if the command had succeeded. */
-  #endClient(status: RemoteStatus, close: { code: number; reason: string }): void {
+  /**
+   * A close without a Status makes kubectl exit 0 as if the command had succeeded. After one it is 1000, as servers do:
+   * kubectl would print any other code instead of the Status.
+   */
+  #endClient(status: RemoteStatus, reason: string): void {
     const { client } = this.#parts;
     if (client.readyState !== WebSocket.OPEN) return;
     if (!this.#statusSeen) {
@@ -368,7 +375,7 @@ export class RemoteCommandSession {
         this.#toClient(joinChannelMessage(this.#protocol, CHANNEL.error, payload), !this.#protocol.base64);
       }
     }
-    client.close(close.code, close.reason);
+    client.close(1000, reason);
   }
 
   #clientClosed(code: number, reason: Buffer): void {
@@ -380,8 +387,9 @@ export class RemoteCommandSession {
   }
 
   #end(reason: string): void {
-    if (this.#over.signal.aborted) return;
-    this.#over.abort(new Error(reason));
+    if (this.#over) return;
+    this.#over = true;
+    this.#leave.abort(new Error(reason));
     this.#gap?.cancelTimer();
     this.#pulse.stop();
     this.#held.take();
@@ -391,6 +399,8 @@ export class RemoteCommandSession {
     client.resume();
     this.#upstream?.resume();
     const ms = Math.round(tools.clock.monotonic() - this.#startedAt);
+    const bytesMayBeMissing = this.#resumes > 0 || this.#gap !== undefined;
+    call.session.end(reason, { bytesMayBeMissing });
     const bytes = { bytesUp: this.#bytesUp, bytesDown: this.#bytesDown };
     call.log.info(
       { kind: api.kind, protocol: client.protocol, reason, ms, resumes: this.#resumes, ...bytes },

@@ -257,7 +257,7 @@ for (const [form, cut] of [
     const messages: Buffer[] = [];
     client.on('message', (data) => messages.push(data as Buffer));
     const [code] = (await once(client, 'close')) as [number];
-    t.equal(code, 1011);
+    t.equal(code, 1000);
     t.equal(messages.length, 1);
     t.equal(messages[0]?.[0], 3);
     t.match(JSON.parse(messages[0]?.subarray(1).toString() ?? ''), {
