@@ -116,10 +116,11 @@ export function cutMessage(session: RemoteSession, o: { ageMs: number; detail?: 
   return session.stdin ? `${cut}; ${orphan}; ${short}` : `${cut}; ${orphan}`;
 }
 
+/** Measured with kubectl 1.31 to 1.33: --retries goes on after an end that looks like success only, which is never given. */
 function copyAdvice(session: RemoteSession): string {
   return session.stdin
-    ? 'the copy into the container is incomplete, though tar there may have ended as if it were whole: copy it again (kubectl cp --retries goes on with copies out of a container only)'
-    : 'the copy is incomplete: copy it again, with kubectl cp --retries=N it goes on from where it was cut';
+    ? 'the copy into the container is incomplete, though tar there may have ended as if it were whole: copy it again (kubectl cp --retries is for copies out of a container only)'
+    : 'the copy is incomplete: copy it again, in smaller parts if it takes longer than that (kubectl cp --retries does not help here: kubectl gives up when its exec fails)';
 }
 
 /** As kubectl cp runs it: `tar cf - PATH`, `tar -xmf - -C FOLDER`, or through a shell with tail for a resumed copy. */

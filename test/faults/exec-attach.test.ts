@@ -358,6 +358,18 @@ story('what is typed between two shells is not given to the new one, and that is
   client.webSocket.close();
 });
 
+story('a gap that lasts: somebody at a shell is told, and may give up', async (t, scene) => {
+  const { client, up } = await begin(scene, SHELL);
+  up.cut('a TCP reset');
+  await scene.knock();
+  client.say(0, '\x03');
+  await waitFor(client, /waiting for the cluster to open a new shell, Ctrl-C gives up\r\n$/);
+  client.say(0, 'x');
+  client.say(0, '\x03');
+  t.equal(await client.closed, 1000);
+  t.match(failure(client).message, /given up at the terminal/);
+});
+
 story('the client leaves during the gap: nothing is dialled any more', async (t, scene) => {
   const { client, up } = await begin(scene, ATTACH);
   up.cut('a TCP reset');
