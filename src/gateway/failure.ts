@@ -1,4 +1,10 @@
 import type { RetryClass } from '../base/errors.js';
+import type { GoogleError, MembershipFacts, UpstreamFailure } from './failure-forms.js';
+import { readGoogleError, readGoogleText } from './failure-forms.js';
+import type { FailurePlace, FailureRow } from './failure-table.js';
+import { FAILURE_TABLE } from './failure-table.js';
+
+export type { MembershipFacts, UpstreamFailure } from './failure-forms.js';
 
 /**
  * What an upstream answer means. `pass`: it is the cluster's own (a Kubernetes `Status`, or anything a workload behind
@@ -12,19 +18,10 @@ export interface FailureAnswer {
   readonly code: string;
   readonly status: number;
   readonly reason: string;
+  /** What happened, in Google's words too; who must act; the next command. */
   readonly message: string;
   readonly retry: RetryClass;
-}
-
-/** An upstream answer with a code of 400 or more; `body` is its beginning, decoded. */
-export interface UpstreamFailure {
-  readonly status: number;
-  readonly contentType: string;
-  readonly body: string;
-  /** True below a proxy subresource, where HTML and JSON are a workload's own. */
-  readonly fromWorkload: boolean;
-  /** Named in messages, so that the reader knows which cluster is meant. */
-  readonly membership: string;
+  readonly retryAfterSeconds?: number;
 }
 
 const PASS: Verdict = { kind: 'pass' };
@@ -38,144 +35,50 @@ export function passesUnread(status: number): boolean {
 }
 
 export function judge(failure: UpstreamFailure): Verdict {
-  const google = googleError(failure);
-  if (google === undefined) return PASS;
-  const text = google.message;
-  const at = `membership ${failure.membership}`;
-  if (/cannot connect to agent|connection unexpectedly terminated|no active connections found/i.test(text)) {
-    // Upstream says 404, and watchers give up on 404. No Retry-After: kubectl would stall through ten silent retries.
-    return answer('agent-lost', 503, 'ServiceUnavailable', 'later', [
-      `the Connect agent of ${at} is not connected to Google: ${text}.`,
-      "Its cluster's administrator can look at it with: kubectl logs -n gke-connect -l app=gke-connect-agent",
-    ]);
-  }
-  switch (google.status || statusOfCode(failure.status)) {
-    case 'UNAUTHENTICATED':
-      return answer('google-unauthenticated', 401, 'Unauthorized', 'safe', [
-        `Google did not accept the daemon's access token for ${at}: ${text}.`,
-        'If it goes on, log in again: gcloud auth application-default login',
-      ]);
-    case 'PERMISSION_DENIED':
-      return answer('google-permission-denied', 403, 'Forbidden', 'never', [
-        `Google refused the request for ${at}: ${text}.`,
-        "Ask the fleet host project's owner for the role that holds the permission (see roles/gkehub.gatewayEditor, roles/gkehub.gatewayAdmin)",
-      ]);
-    case 'RESOURCE_EXHAUSTED':
-      return answer('google-quota', 429, 'TooManyRequests', 'later', [
-        `a Connect gateway quota of the fleet is used up (${at}): ${text}`,
-      ]);
-    case 'FAILED_PRECONDITION':
-      return answer(
-        'gateway-precondition',
-        /status=403/.test(text) ? 403 : 503,
-        /status=403/.test(text) ? 'Forbidden' : 'ServiceUnavailable',
-        'later',
-        [`Connect gateway could not carry the request to ${at}: ${text}`],
-      );
-    case 'NOT_FOUND':
-      return answer('gateway-not-found', 404, 'NotFound', 'never', [
-        `Connect gateway does not know ${at}: ${text}. Check it with: gcloud container fleet memberships list`,
-      ]);
-    case 'INVALID_ARGUMENT':
-      return answer('gateway-bad-request', 400, 'BadRequest', 'never', [
-        `Connect gateway rejected the request for ${at}: ${text}`,
-      ]);
-    default:
-      return answer(
-        'gateway-failure',
-        failure.status,
-        reasonOf(failure.status),
-        failure.status >= 500 ? 'later' : 'never',
-        [`Connect gateway answered HTTP ${failure.status} for ${at}: ${text}`],
-      );
-  }
+  const error = readGoogleError(failure);
+  if (error === undefined) return PASS;
+  const { membership, about = unknownMembership(membership), upgrade } = failure;
+  const place = { membership, about, ...(upgrade === undefined ? {} : { upgrade }) };
+  const row = rowFor(error, place);
+  // A workload may speak as Google does; only what names the gateway, or is Google's own page, cannot be its.
+  if (failure.fromWorkload && error.form !== 'page' && row.certain !== true && !error.namesGateway) return PASS;
+  return answerOf(row, error, place);
 }
 
-function answer(
-  code: string,
-  status: number,
-  reason: string,
-  retry: RetryClass,
-  lines: readonly string[],
-): FailureAnswer {
-  return { kind: 'answer', code, status, reason, retry, message: lines.join(' ') };
+/**
+ * What words of Google's mean that came over an accepted stream of this age: the reason of a close, or a message on an
+ * error channel. Undefined for anything that is not Google's.
+ */
+export function judgeStreamText(
+  text: string,
+  stream: { membership: string; about?: MembershipFacts; ageMs: number },
+): FailureAnswer | undefined {
+  const error = readGoogleText(text);
+  if (error === undefined) return undefined;
+  const { membership, about = unknownMembership(membership), ageMs } = stream;
+  const place = { membership, about, ageMs };
+  return answerOf(rowFor(error, place), error, place);
 }
 
-/** Google's own error behind any of its three forms (JSON, HTML page, `generic::` text), or undefined for the cluster's. */
-function googleError(failure: UpstreamFailure): { status: string; message: string } | undefined {
-  const { body, contentType } = failure;
-  const json = contentType.includes('json') ? parseObject(body) : undefined;
-  if (json !== undefined) {
-    const error = json['error'];
-    if (json['kind'] === 'Status' || typeof error !== 'object' || error === null) return undefined;
-    const { message, status, code } = error as { message?: unknown; status?: unknown; code?: unknown };
-    if (typeof message !== 'string' || typeof code !== 'number') return undefined;
-    const generic = genericError(message);
-    return generic ?? { status: typeof status === 'string' ? status : '', message: oneLine(message) };
-  }
-  const generic = genericError(body);
-  if (generic !== undefined) return generic;
-  if (/cannot connect to agent|no active connections found for cluster/i.test(body) && !failure.fromWorkload) {
-    return { status: 'NOT_FOUND', message: oneLine(stripTags(body)) };
-  }
-  const isPage = contentType.includes('text/html') || /^\s*<!doctype html/i.test(body);
-  if (!isPage) return undefined;
-  const isGooglePage = /<title>Error \d{3} \([^)]*\)!!1<\/title>/.test(body);
-  if (failure.fromWorkload && !isGooglePage) return undefined;
-  return { status: '', message: pageText(body) };
+function rowFor(error: GoogleError, place: FailurePlace): FailureRow {
+  const row = FAILURE_TABLE.find((candidate) => candidate.matches(error, place));
+  if (row === undefined) throw new Error('the last row of the failure table matches everything');
+  return row;
 }
 
-/** `generic::permission_denied: text` is Google's canonical status in a message. */
-function genericError(text: string): { status: string; message: string } | undefined {
-  const match = /generic::([a-z_]+):\s*([\s\S]{1,2000})/.exec(text);
-  if (match === null) return undefined;
-  return { status: (match[1] ?? '').toUpperCase(), message: oneLine(match[2] ?? '') };
-}
-
-function pageText(html: string): string {
-  const title = /<title>([^<]*)<\/title>/i.exec(html)?.[1]?.replace(/!!1$/, '') ?? '';
-  const paragraph =
-    /<p>(?!<b>)([\s\S]*?)(?:<ins>|<\/p>|$)/i.exec(html.replace(/<p><b>[\s\S]*?<\/ins>/i, ''))?.[1] ?? '';
-  const said = [title, oneLine(stripTags(paragraph))].filter((part) => part !== '').join(': ');
-  return said === '' ? 'an HTML page without text' : said;
-}
-
-function stripTags(html: string): string {
-  return html.replace(/<(?:style|script)[\s\S]*?<\/(?:style|script)>/gi, ' ').replace(/<[^>]*>/g, ' ');
-}
-
-function oneLine(text: string): string {
-  return text.replace(/\s+/g, ' ').trim().replace(/\.$/, '').slice(0, 1000);
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function statusOfCode(code: number): string {
-  const names: Record<number, string> = {
-    400: 'INVALID_ARGUMENT',
-    401: 'UNAUTHENTICATED',
-    403: 'PERMISSION_DENIED',
-    404: 'NOT_FOUND',
-    429: 'RESOURCE_EXHAUSTED',
+function answerOf(row: FailureRow, error: GoogleError, place: FailurePlace): FailureAnswer {
+  const { status, reason, retryAfterSeconds } = row;
+  return {
+    kind: 'answer',
+    code: row.code,
+    status: typeof status === 'number' ? status : status(error),
+    reason: typeof reason === 'string' ? reason : reason(error),
+    message: `connect-gateway-proxy: ${row.what(place)} (Google says: ${error.text}). To be fixed by ${row.who}: ${row.fix(place)}`,
+    retry: row.retry,
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
   };
-  return names[code] ?? '';
 }
 
-function reasonOf(code: number): string {
-  const reasons: Record<number, string> = {
-    405: 'MethodNotAllowed',
-    409: 'Conflict',
-    500: 'InternalError',
-    502: 'BadGateway',
-    503: 'ServiceUnavailable',
-    504: 'Timeout',
-  };
-  return reasons[code] ?? 'Unknown';
+function unknownMembership(membership: string): MembershipFacts {
+  return { id: membership, location: '-', project: 'PROJECT', kind: '' };
 }

@@ -1,5 +1,8 @@
 import type { FlatHeaders } from '../base/flat-headers.js';
 import { headerValue } from '../base/flat-headers.js';
+import type { Verdict } from '../gateway/failure.js';
+import { parseApiRequest } from '../kubernetes/api-request.js';
+import { errorOfVerdict, judgeFailure } from './failure-body.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
 
 /** An answer that does not come is no answer. */
@@ -22,12 +25,17 @@ export type ClusterAnswer =
   /** The cluster itself will not tell this client. */
   | { readonly kind: 'forbidden'; readonly message: string };
 
-/** Asks the API with GET for one object, as the client that it is asked for. Rejects on anything but an answer of the cluster's own. */
+/**
+ * Asks the API with GET for one object, as the client that it is asked for. Rejects on anything but an answer of the
+ * cluster's own, with the verdict's CodedError where Google has answered instead.
+ */
 export async function askCluster(question: ClusterQuestion, target: string): Promise<ClusterAnswer> {
   const { served, clientGone } = question;
   const token = await served.tokens.get(clientGone);
   const answer = await get(question, { target, token: token.value });
   if (answer.status === 401) served.tokens.invalidate(token);
+  const verdict = answer.status < 400 ? undefined : judgeAnswer(served, target, answer);
+  if (verdict?.kind === 'answer') throw errorOfVerdict(verdict);
   const parsed = JSON.parse(answer.text) as { kind?: string; reason?: string; message?: string } | null;
   if (answer.status === 200) {
     const date = Date.parse(answer.date);
@@ -41,14 +49,32 @@ export async function askCluster(question: ClusterQuestion, target: string): Pro
   throw new Error(`HTTP ${answer.status} to ${target}`);
 }
 
+interface HttpAnswer {
+  readonly status: number;
+  readonly headers: FlatHeaders;
+  readonly text: string;
+  readonly date: string;
+}
+
+function judgeAnswer({ membership }: ServedMembership, target: string, answer: HttpAnswer): Verdict {
+  return judgeFailure({
+    status: answer.status,
+    headers: answer.headers,
+    body: Buffer.from(answer.text),
+    request: parseApiRequest(target),
+    membership: membership.alias,
+    about: membership,
+  });
+}
+
 function get(
   { served, tools, headers, clientGone }: ClusterQuestion,
   o: { target: string; token: string },
-): Promise<{ status: number; text: string; date: string }> {
+): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let status = 0;
-    let date = '';
+    let received: FlatHeaders = [];
     let bytes = 0;
     const leave = (): void => {
       reject(clientGone.reason);
@@ -66,9 +92,9 @@ function get(
       },
       {
         information: () => {},
-        head: (code, _text, received) => {
+        head: (code, _text, answered) => {
           status = code;
-          date = headerValue(received, 'date') ?? '';
+          received = answered;
         },
         data: (chunk) => {
           bytes += chunk.length;
@@ -82,7 +108,8 @@ function get(
         },
         end: () => {
           settled();
-          resolve({ status, date, text: Buffer.concat(chunks).toString('utf8') });
+          const date = headerValue(received, 'date') ?? '';
+          resolve({ status, headers: received, date, text: Buffer.concat(chunks).toString('utf8') });
         },
         failed: (error) => {
           settled();

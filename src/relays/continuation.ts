@@ -4,6 +4,8 @@ import type { ApiRequest } from '../kubernetes/api-request.js';
 import { LogLines } from '../kubernetes/log-lines.js';
 import { judgeLogEnd, type LogRequest, parseLogRequest } from '../kubernetes/log-request.js';
 import { ResumePoint } from '../kubernetes/resume-point.js';
+import type { Status } from '../kubernetes/status.js';
+import { watchErrorEvent } from '../kubernetes/watch-error-event.js';
 import { type WatchEventDecoder, watchEventDecoder } from '../kubernetes/watch-events.js';
 
 /** How a body that the gateway cuts is carried on. One object lives as long as the client's request. */
@@ -17,6 +19,8 @@ export interface Continuation {
    * complete, so its body is broken.
    */
   readonly whenRefused: 'end' | 'break';
+  /** What the client is told within the body before it ends because Google refuses to go on; undefined where no body can tell. */
+  lastWords(status: Status): Buffer | undefined;
   /** Answers what the client shall have. Throws on a body that is not what its type says. */
   push(chunk: Buffer): readonly Buffer[];
   /** The client has all that it asked for: upstream need not go on. */
@@ -84,6 +88,10 @@ class WatchContinuation implements Continuation {
     return out;
   }
 
+  lastWords(status: Status): Buffer | undefined {
+    return watchErrorEvent(this.#contentType, status);
+  }
+
   async next(_ask: unknown, now: number): Promise<NextStep> {
     const target = this.#point.nextTarget(now);
     return target === undefined ? { kind: 'end' } : { kind: 'resume', target };
@@ -128,6 +136,11 @@ class LogContinuation implements Continuation {
       out.push(part);
     }
     return out;
+  }
+
+  lastWords(): undefined {
+    // A line of ours would be taken for one of the container's.
+    return undefined;
   }
 
   async next(ask: (target: string) => Promise<unknown>): Promise<NextStep> {

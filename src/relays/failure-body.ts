@@ -1,10 +1,12 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
+import { CodedError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
 import { headerValue } from '../base/flat-headers.js';
-import type { FailureAnswer, Verdict } from '../gateway/failure.js';
+import type { Membership } from '../fleet/membership.js';
+import type { FailureAnswer, MembershipFacts, Verdict } from '../gateway/failure.js';
 import { JUDGED_BODY_BYTES, judge } from '../gateway/failure.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
-import { failureStatus } from '../kubernetes/status.js';
+import { statusOfError } from '../kubernetes/status.js';
 import type { OwnAnswer } from './failure-answer.js';
 import { ownAnswer } from './failure-answer.js';
 
@@ -25,34 +27,50 @@ export class FailureBody {
   }
 }
 
+/** Whose an upstream answer is, and what the client gets instead where it is Google's. */
 export function judgeFailure(options: {
   status: number;
   headers: FlatHeaders;
   body: Buffer;
   request: ApiRequest;
+  /** The alias, for messages. */
   membership: string;
+  /** Makes the commands in messages exact. */
+  about?: Membership;
+  /** The protocol that was asked for, where the request was an upgrade. */
+  upgrade?: string;
 }): Verdict {
+  const { status, headers, request, membership, about, upgrade } = options;
+  const body = decoded(options.body, headerValue(headers, 'content-encoding'));
+  // What cannot be read cannot be Google's, whose errors are not encoded in any unusual way.
+  if (body === undefined) return { kind: 'pass' };
   return judge({
-    status: options.status,
-    contentType: headerValue(options.headers, 'content-type') ?? '',
-    body: decoded(options.body, headerValue(options.headers, 'content-encoding')),
-    fromWorkload: options.request.kind === 'proxy',
-    membership: options.membership,
+    status,
+    contentType: headerValue(headers, 'content-type') ?? '',
+    body,
+    fromWorkload: request.kind === 'proxy',
+    membership,
+    ...(about === undefined ? {} : { about: factsOf(about) }),
+    ...(upgrade === undefined ? {} : { upgrade: upgrade.toLowerCase() }),
   });
+}
+
+export function factsOf({ id, location, projectId, project, kind }: Membership): MembershipFacts {
+  return { id, location, project: projectId ?? project, kind };
 }
 
 export function answerOfVerdict(verdict: FailureAnswer, request: ApiRequest): OwnAnswer {
-  const status = failureStatus({
-    code: verdict.status,
-    reason: verdict.reason,
-    message: verdict.message,
-    details: { causes: [{ reason: verdict.code, message: verdict.message }] },
-  });
-  return ownAnswer(status, request);
+  return ownAnswer(statusOfError(errorOfVerdict(verdict)), request);
 }
 
-/** A body that cannot be decoded is judged as empty: then it passes to the client as it is. */
-function decoded(body: Buffer, encoding: string | undefined): string {
+/** A verdict as an error, for callers that have no client to answer at once. */
+export function errorOfVerdict({ code, message, retry, status, reason, retryAfterSeconds }: FailureAnswer): CodedError {
+  const wait = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
+  return new CodedError({ code, message, retry, answer: { status, reason, ...wait } });
+}
+
+/** Undefined for a body that cannot be decoded. */
+function decoded(body: Buffer, encoding: string | undefined): string | undefined {
   const limit = { maxOutputLength: 4 * JUDGED_BODY_BYTES };
   try {
     if (encoding === undefined || encoding === 'identity') return body.toString('utf8');
@@ -60,7 +78,7 @@ function decoded(body: Buffer, encoding: string | undefined): string {
     if (encoding === 'deflate') return inflateSync(body, limit).toString('utf8');
     if (encoding === 'br') return brotliDecompressSync(body, limit).toString('utf8');
   } catch {
-    return '';
+    return undefined;
   }
-  return '';
+  return undefined;
 }

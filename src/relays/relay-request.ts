@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { CodedError } from '../base/errors.js';
 import { type FlatHeaders, headerValue } from '../base/flat-headers.js';
 import type { AccessToken } from '../credentials/token-source.js';
+import type { Membership } from '../fleet/membership.js';
 import { passesUnread } from '../gateway/failure.js';
 import { isConnectionLost, unreachable } from '../gateway/http-upstream.js';
 import type { ResponseSink, UpstreamCall } from '../gateway/upstream-call.js';
@@ -174,7 +175,7 @@ class RequestRelay {
         response: this.#call.response,
         id: this.#call.id,
         api: this.#api,
-        membership: served.membership.alias,
+        membership: served.membership,
         mayRefresh: options.mayRefresh,
         continuation: this.#continuation,
         now: () => this.#tools.clock.monotonic(),
@@ -232,7 +233,7 @@ interface ResponseRelayOptions {
   readonly response: ServerResponse;
   readonly id: string;
   readonly api: ApiRequest;
-  readonly membership: string;
+  readonly membership: Membership;
   readonly mayRefresh: boolean;
   readonly continuation: Continuation | undefined;
   readonly now: () => number;
@@ -321,7 +322,14 @@ class ResponseRelay implements ResponseSink {
     this.#held = undefined;
     const bytes = held.body.bytes();
     const { api, membership, response, id } = this.#o;
-    const verdict = judgeFailure({ status: held.status, headers: held.headers, body: bytes, request: api, membership });
+    const verdict = judgeFailure({
+      status: held.status,
+      headers: held.headers,
+      body: bytes,
+      request: api,
+      membership: membership.alias,
+      about: membership,
+    });
     if (verdict.kind === 'pass') {
       this.#begin(held.status, held.statusText, held.headers);
       if (bytes.length > 0) response.write(bytes);

@@ -1,17 +1,22 @@
 import type { ServerResponse } from 'node:http';
 import { sleep } from '../base/clock.js';
-import { describeError } from '../base/errors.js';
+import { CodedError, describeError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
 import type { Logger } from '../base/log.js';
+import type { FailureAnswer } from '../gateway/failure.js';
 import { Redial } from '../gateway/redial.js';
 import type { ResponseSink, UpstreamCall } from '../gateway/upstream-call.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
+import { statusOfError } from '../kubernetes/status.js';
 import { askCluster } from './ask-cluster.js';
 import type { Continuation } from './continuation.js';
-import { FailureBody, judgeFailure } from './failure-body.js';
+import { errorOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
 import type { Session } from './sessions.js';
 import { writeAll } from './write-all.js';
+
+/** Google's refusals that need a person are believed at the third time: the first may be its own unrest around the cut. */
+const REFUSALS_LIMIT = 3;
 
 /** An answer to a resume that does not come is a cut like any other. */
 const HEAD_DEADLINE_MS = 30_000;
@@ -41,6 +46,7 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
   const redial = new Redial({ random: tools.random });
   const cutAt = tools.clock.monotonic();
   let resumes = 0;
+  let refusals = 0;
   let gapFrom = cutAt;
   noteCut(options);
   while (!clientGone.aborted) {
@@ -53,6 +59,7 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
       await sleep(tools.clock, redial.nextPauseMs(), clientGone);
       const onHead = (): void => {
         resumes++;
+        refusals = 0;
         redial.succeeded();
         const gapMs = Math.round(tools.clock.monotonic() - gapFrom);
         options.session?.resumed(gapMs);
@@ -61,6 +68,11 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
       const end = await attempt(options, step.target, onHead);
       if (end === 'over') {
         response.end();
+        return;
+      }
+      if (typeof end === 'object') {
+        if (++refusals < REFUSALS_LIMIT) continue;
+        giveUp(options, errorOfVerdict(end));
         return;
       }
       if (end === 'broken') {
@@ -73,6 +85,10 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
       }
     } catch (error) {
       if (clientGone.aborted) return;
+      if (error instanceof CodedError && error.retry === 'never' && ++refusals >= REFUSALS_LIMIT) {
+        giveUp(options, error);
+        return;
+      }
       if (redial.attempts === 1) log.info({}, `a cut stream cannot go on yet: ${describeError(error)}`);
       // The question about the pod failed before there was a pause.
       await sleep(tools.clock, redial.nextPauseMs(), clientGone).catch(() => {});
@@ -85,11 +101,19 @@ function noteCut({ session, tools, served }: ResumeOptions): void {
   if (session !== undefined) tools.onCut(served.membership, session.connectionAgeMs());
 }
 
+/** Google refuses until a person acts: the client is told why, where its body can tell. */
+function giveUp({ continuation, response, log }: ResumeOptions, error: CodedError): void {
+  log.warn({ code: error.code }, error.message);
+  const lastWords = continuation.lastWords(statusOfError(error));
+  if (lastWords === undefined) response.destroy();
+  else response.end(lastWords);
+}
+
 /**
  * `cut`: it went on and was cut again, or did not go on; `over`: the client has to ask anew, which tells it why;
- * `broken`: the body is not to be trusted.
+ * `broken`: the body is not to be trusted; a verdict: Google will not have it until a person acts.
  */
-type ResumeEnd = 'cut' | 'over' | 'broken';
+type ResumeEnd = 'cut' | 'over' | 'broken' | FailureAnswer;
 
 async function attempt(options: ResumeOptions, target: string, onHead: () => void): Promise<ResumeEnd> {
   const { served, tools, headers, clientGone } = options;
@@ -190,15 +214,18 @@ class ResumeSink implements ResponseSink {
     if (this.#done || refusal === undefined) return;
     const { status, headers, body } = refusal;
     const { api, served, continuation } = this.#o;
+    const { membership } = served;
     const verdict = judgeFailure({
       status,
       headers,
       body: body.bytes(),
       request: api,
-      membership: served.membership.alias,
+      membership: membership.alias,
+      about: membership,
     });
-    const passing = verdict.kind !== 'pass' || status === 401 || status === 429 || status >= 500;
-    this.#finish(passing ? 'cut' : continuation.whenRefused === 'end' ? 'over' : 'broken');
+    if (verdict.kind === 'answer') this.#finish(verdict.retry === 'never' ? verdict : 'cut');
+    else if (status === 401 || status === 429 || status >= 500) this.#finish('cut');
+    else this.#finish(continuation.whenRefused === 'end' ? 'over' : 'broken');
   }
 
   #finish(end: ResumeEnd): void {

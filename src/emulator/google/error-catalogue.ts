@@ -54,6 +54,15 @@ const CATALOGUE = {
         { name: user, kind: 'users' },
       ),
   },
+  'agent-unhealthy': {
+    about: 'the Connect agent answers Google but is not healthy (no report gives the text)',
+    answer: ({ membership }) =>
+      googleError(
+        503,
+        'UNAVAILABLE',
+        `generic::unavailable: the Connect agent of membership ${membership} is unhealthy`,
+      ),
+  },
   'api-disabled': {
     about: 'the Connect Gateway API is not enabled in the project',
     answer: ({ projectNumber }) =>
@@ -87,6 +96,14 @@ const CATALOGUE = {
   'generate-credentials-denied': {
     about: 'the caller may not call generateCredentials',
     answer: (at) => permissionDenied('gkehub.gateway.generateCredentials', at),
+  },
+  'groups-not-authorised': {
+    about: "the Connect agent may not impersonate the caller's Google groups or third-party identity",
+    answer: () =>
+      forbidden(
+        'groups "developers@example.com" is forbidden: User "system:serviceaccount:gke-connect:connect-agent-sa" cannot impersonate resource "groups" in API group "" at the cluster scope',
+        { name: 'developers@example.com', kind: 'groups' },
+      ),
   },
   'groups-too-large': {
     about: "the caller's groups under gke-security-groups exceed the 8 KB header limit",
@@ -204,6 +221,15 @@ const CATALOGUE = {
         400,
         'FAILED_PRECONDITION',
         "generic::failed_precondition: failed to connect to the cluster's API Server with response (status=403 Forbidden, body=pods/exec is forbidden)",
+      ),
+  },
+  'third-party-rbac-denied': {
+    about:
+      'the cluster refuses an identity of a workforce pool, or one whose groups it does not know: a Kubernetes Status',
+    answer: () =>
+      forbidden(
+        'pods is forbidden: User "principal://iam.googleapis.com/locations/global/workforcePools/example/subject/dev" cannot list resource "pods" in API group "" in the namespace "default"',
+        { kind: 'pods' },
       ),
   },
   unauthenticated: {

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
 import { sleep } from '../../base/clock.js';
-import { describeError } from '../../base/errors.js';
+import { CodedError, describeError } from '../../base/errors.js';
 import type { FlatHeaders } from '../../base/flat-headers.js';
 import type { Logger } from '../../base/log.js';
 import type { Redial } from '../../gateway/redial.js';
@@ -10,7 +10,7 @@ import type { ContainerInstance } from '../../kubernetes/container-instance.js';
 import { judgeInstance } from '../../kubernetes/container-instance.js';
 import type { RemoteSession } from '../../kubernetes/remote-session.js';
 import { askCluster } from '../ask-cluster.js';
-import { FailureBody, judgeFailure } from '../failure-body.js';
+import { errorOfVerdict, FailureBody, judgeFailure } from '../failure-body.js';
 import type { Dialled } from '../remote-command-upstream.js';
 import type { RelayTools, ServedMembership } from '../served-membership.js';
 
@@ -40,7 +40,13 @@ export interface RecoverOptions {
 export type Recovery =
   | { readonly kind: 'open'; readonly upstream: WebSocket; readonly stdinOnce: boolean }
   | { readonly kind: 'ended'; readonly exitCode: number; readonly stdinOnce: boolean }
-  | { readonly kind: 'failed'; readonly message: string };
+  | { readonly kind: 'failed'; readonly message: string; readonly cause?: CodedError };
+
+interface Waiting {
+  readonly kind: 'wait';
+  readonly message: string;
+  readonly cause?: CodedError;
+}
 
 /** What one session knows of its container, over all its gaps. */
 export class Recoverer {
@@ -67,31 +73,38 @@ export class Recoverer {
     const { tools, redial, signal, log } = o;
     for (;;) {
       let trouble: string;
+      let cause: CodedError | undefined;
       try {
         await sleep(tools.clock, redial.nextPauseMs(), signal);
         const step = await this.#attempt(o);
         if (step.kind !== 'wait') return step;
         trouble = step.message;
+        cause = step.cause;
       } catch (error) {
         if (signal.aborted) throw error;
         trouble = describeError(error);
+        if (error instanceof CodedError) {
+          cause = error;
+          if (error.retry === 'never' && !this.mayTryAgain()) return { kind: 'failed', message: trouble, cause };
+        }
       }
       if (redial.attempts === 1) log.info({}, `a cut session cannot go on yet: ${trouble}`);
       if (tools.clock.monotonic() - o.cutAt >= WAIT_LIMIT_MS) {
-        return { kind: 'failed', message: `the cluster could not be reached again within 15 minutes: ${trouble}` };
+        const message = `the cluster could not be reached again within 15 minutes: ${trouble}`;
+        return { kind: 'failed', message, ...(cause === undefined ? {} : { cause }) };
       }
     }
   }
 
-  async #attempt(o: RecoverOptions): Promise<Recovery | { readonly kind: 'wait'; readonly message: string }> {
+  async #attempt(o: RecoverOptions): Promise<Recovery | Waiting> {
     const look = await this.#look(o);
     if (look.kind !== 'running') return look;
     const dialled = await o.dial(o.signal);
     if (dialled.kind === 'open') return { kind: 'open', upstream: dialled.upstream, stdinOnce: look.stdinOnce };
     const refusal = await readRefusal(o, dialled.response);
     // The gateway's own troubles pass: no agent, quota, restarts.
-    if (refusal.passing || this.mayTryAgain()) return { kind: 'wait', message: refusal.message };
-    return { kind: 'failed', message: refusal.message };
+    const { passing, ...said } = refusal;
+    return passing || this.mayTryAgain() ? { kind: 'wait', ...said } : { kind: 'failed', ...said };
   }
 
   async #look(o: RecoverOptions): Promise<{ kind: 'running'; stdinOnce: boolean } | Recovery> {
@@ -128,7 +141,7 @@ export class Recoverer {
 async function readRefusal(
   o: RecoverOptions,
   response: IncomingMessage,
-): Promise<{ passing: boolean; message: string }> {
+): Promise<{ passing: boolean; message: string; cause?: CodedError }> {
   const collected = new FailureBody();
   const cancel = o.tools.clock.after(REFUSAL_BODY_DEADLINE_MS, () => response.destroy());
   try {
@@ -141,9 +154,20 @@ async function readRefusal(
   }
   const status = response.statusCode ?? 502;
   const body = collected.bytes();
-  const membership = o.served.membership.alias;
-  const verdict = judgeFailure({ status, headers: response.rawHeaders, body, request: o.api, membership });
-  if (verdict.kind === 'answer') return { passing: verdict.retry !== 'never', message: verdict.message };
+  const { membership } = o.served;
+  const verdict = judgeFailure({
+    status,
+    headers: response.rawHeaders,
+    body,
+    request: o.api,
+    membership: membership.alias,
+    about: membership,
+    upgrade: 'websocket',
+  });
+  if (verdict.kind === 'answer') {
+    const { retry, message } = verdict;
+    return { passing: retry !== 'never', message, cause: errorOfVerdict(verdict) };
+  }
   return { passing: status < 400 || status === 401 || status === 429 || status >= 500, message: said(body, status) };
 }
 

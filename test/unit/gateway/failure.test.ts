@@ -1,5 +1,7 @@
 import t from 'tap';
-import { judge, type UpstreamFailure } from '../../../src/gateway/failure.js';
+import { type ErrorContext, type ErrorName, errorAnswer } from '../../../src/emulator/google/error-catalogue.js';
+import { judge, judgeStreamText, type UpstreamFailure } from '../../../src/gateway/failure.js';
+import { FAILURE_TABLE, UNTRANSLATED } from '../../../src/gateway/failure-table.js';
 
 const failure = (changes: Partial<UpstreamFailure>): UpstreamFailure => ({
   status: 404,
@@ -13,10 +15,22 @@ const failure = (changes: Partial<UpstreamFailure>): UpstreamFailure => ({
 const google = (code: number, status: string, message: string): string =>
   JSON.stringify({ error: { code, status, message } });
 
+const AT: ErrorContext = {
+  projectNumber: '123456789012',
+  projectId: 'demo-project',
+  location: 'global',
+  membership: 'edge',
+  user: 'dev@example.com',
+  target: '/v1/x',
+};
+const ABOUT = { id: 'edge', location: 'global', project: 'demo-project', kind: 'attached' } as const;
+
 t.test('what the cluster or a workload says passes', async (t) => {
   const passing: Partial<UpstreamFailure>[] = [
     { body: '{"kind":"Status","code":404}' },
     { body: '{"kind":"Status","status":"Failure","error":{"code":1,"message":"x"}}' },
+    { status: 403, body: '{"kind":"Status","message":"pods is forbidden: User \\"a\\" cannot list resource"}' },
+    { status: 403, body: '{"kind":"Status","message":"users \\"b\\" is forbidden: User \\"a\\" cannot impersonate"}' },
     { body: '404 page not found\n', contentType: 'text/plain' },
     { body: '', contentType: '' },
     { body: '{"error":"not google"}' },
@@ -25,113 +39,157 @@ t.test('what the cluster or a workload says passes', async (t) => {
     { body: '<html><title>Not found</title></html>', contentType: 'text/html', fromWorkload: true },
     { body: 'cannot connect to agent', contentType: 'text/plain', fromWorkload: true },
     { status: 500, body: '[+]ping ok\n[-]etcd failed', contentType: 'text/plain' },
+    { status: 400, body: '', contentType: 'text/plain', fromWorkload: true },
+    // A workload that speaks as googleapis do.
+    { body: google(404, 'NOT_FOUND', 'no such book'), fromWorkload: true },
+    { status: 403, body: google(403, 'PERMISSION_DENIED', 'not your shelf'), fromWorkload: true },
+    { status: 429, body: google(429, 'RESOURCE_EXHAUSTED', 'too many books'), fromWorkload: true },
+    { status: 500, body: 'generic::internal: shelf broke', contentType: 'text/plain', fromWorkload: true },
   ];
   for (const one of passing) t.equal(judge(failure(one)).kind, 'pass', JSON.stringify(one));
 });
 
-t.test('Google’s answers become a Status with the right code, whichever form they come in', async (t) => {
-  const cases: [Partial<UpstreamFailure>, number, string, RegExp][] = [
-    [
-      {
-        body: google(
-          404,
-          'NOT_FOUND',
-          'cannot connect to agent or connection unexpectedly terminated for (project: 1, membership: prod).',
-        ),
-      },
-      503,
-      'agent-lost',
-      /gke-connect-agent/,
-    ],
-    [
-      {
-        body: 'generic::not_found: No active connections found for cluster (project: 12345, membership: my-cluster)',
-        contentType: 'text/plain',
-      },
-      503,
-      'agent-lost',
-      /No active connections/,
-    ],
-    [
-      { status: 401, body: google(401, 'UNAUTHENTICATED', 'Request had invalid authentication credentials.') },
-      401,
-      'google-unauthenticated',
-      /gcloud auth/,
-    ],
-    [
-      { status: 403, body: google(403, 'PERMISSION_DENIED', "Permission 'gkehub.gateway.get' denied on resource") },
-      403,
-      'google-permission-denied',
-      /gkehub\.gateway\.get/,
-    ],
-    [
-      {
-        status: 400,
-        body: "rpc: generic::permission_denied: Permission 'gkehub.gateway.stream' denied on resource x",
-        contentType: 'text/plain',
-      },
-      403,
-      'google-permission-denied',
-      /gkehub\.gateway\.stream/,
-    ],
-    [
-      {
-        status: 400,
-        body: google(
-          400,
-          'FAILED_PRECONDITION',
-          "generic::failed_precondition: failed to connect to the cluster's API Server with response (status=403 Forbidden...",
-        ),
-      },
-      403,
-      'gateway-precondition',
-      /status=403/,
-    ],
-    [
-      {
-        status: 400,
-        body: 'generic::failed_precondition: error encountered within the cluster',
-        contentType: 'text/plain',
-      },
-      503,
-      'gateway-precondition',
-      /within the cluster/,
-    ],
-    [{ status: 429, body: google(429, 'RESOURCE_EXHAUSTED', 'Quota exceeded') }, 429, 'google-quota', /Quota exceeded/],
-    [
-      {
-        body: '<!DOCTYPE html><html lang=en><title>Error 404 (Not Found)!!1</title><style>x{}</style><a href=//www.google.com/><span id=logo></span></a><p><b>404.</b> <ins>That’s an error.</ins><p>The requested URL <code>/v1/x</code> was not found on this server. <ins>That’s all we know.</ins>',
-        contentType: 'text/html',
-      },
-      404,
-      'gateway-not-found',
-      /The requested URL \/v1\/x was not found on this server/,
-    ],
-    [
-      {
-        status: 400,
-        body: '<!DOCTYPE html><title>Error 400 (Bad Request)!!1</title>',
-        contentType: 'text/html',
-        fromWorkload: true,
-      },
-      400,
-      'gateway-bad-request',
-      /Error 400 \(Bad Request\)/,
-    ],
-    [
-      { status: 502, body: '<!DOCTYPE html><title>Error 502 (Server Error)!!1</title>', contentType: 'text/html' },
-      502,
-      'gateway-failure',
-      /HTTP 502/,
-    ],
-  ];
-  for (const [one, status, code, message] of cases) {
-    const verdict = judge(failure(one));
-    t.match(verdict, { kind: 'answer', status, code }, JSON.stringify(one));
-    if (verdict.kind === 'answer') {
-      t.match(verdict.message, message);
-      t.notMatch(verdict.message, /[<>]/, 'no HTML in a message');
-      t.match(verdict.message, 'prod', 'the membership is named');
-    }
+/** What the emulator's catalogue says, and what becomes of it: code, status, reason, and a word of the message. */
+const ROWS: readonly (readonly [
+  name: ErrorName,
+  changes: Partial<UpstreamFailure>,
+  code: string,
+  status: number,
+  reason: string,
+  message: RegExp,
+])[] = [
+  ['agent-lost', {}, 'agent-lost', 503, 'ServiceUnavailable', /kubectl logs -n gke-connect/],
+  ['agent-missing', {}, 'agent-missing', 503, 'ServiceUnavailable', /kubectl get pods -n gke-connect/],
+  ['agent-unhealthy', {}, 'agent-unhealthy', 503, 'ServiceUnavailable', /kubectl describe pods -n gke-connect/],
+  ['agent-terminated', {}, 'agent-connection-failed', 503, 'ServiceUnavailable', /at once and not at the usual cutoff/],
+  ['agent-not-authorised', {}, 'agent-may-not-impersonate', 403, 'Forbidden', /rbac --user EMAIL --impersonate/],
+  [
+    'groups-not-authorised',
+    {},
+    'agent-may-not-impersonate-groups',
+    403,
+    'Forbidden',
+    /rbac --group GROUP --impersonate/,
+  ],
+  ['api-disabled', {}, 'api-disabled', 403, 'Forbidden', /gcloud services enable .* --project=demo-project/],
+  ['bad-request-page', {}, 'gateway-bad-request', 400, 'BadRequest', /Error 400 \(Bad Request\)/],
+  ['bad-request-page', { upgrade: 'websocket' }, 'stream-bad-request', 400, 'BadRequest', /1\.30 or later/],
+  ['cluster-error', {}, 'cluster-error', 503, 'ServiceUnavailable', /failed to create the websocket connection/],
+  ['gateway-permission-denied', {}, 'gateway-permission-denied', 403, 'Forbidden', /roles\/gkehub\.gatewayEditor/],
+  ['groups-too-large', {}, 'groups-too-large', 400, 'BadRequest', /restructure the groups/],
+  [
+    'headers-too-large',
+    {},
+    'headers-too-large',
+    431,
+    'RequestHeaderFieldsTooLarge',
+    /8 KB that Connect gateway accepts/,
+  ],
+  ['internal', {}, 'gateway-failure', 500, 'InternalError', /status\.cloud\.google\.com/],
+  ['invalid-argument', {}, 'gateway-bad-request', 400, 'BadRequest', /invalid argument/],
+  ['list-permission-denied', {}, 'google-permission-denied', 403, 'Forbidden', /gkehub\.memberships\.list/],
+  ['membership-not-found', {}, 'membership-not-found', 404, 'NotFound', /memberships list --project=demo-project/],
+  ['not-found-page', {}, 'gateway-url-not-found', 404, 'NotFound', /memberships --refresh/],
+  ['request-quota', {}, 'request-quota', 429, 'TooManyRequests', /iam-admin\/quotas\?project=demo-project/],
+  ['server-error-page', {}, 'gateway-failure', 502, 'BadGateway', /Error 502/],
+  ['service-account-token-denied', {}, 'google-permission-denied', 403, 'Forbidden', /getAccessToken/],
+  ['spdy-refused', { upgrade: 'spdy/3.1' }, 'spdy-refused', 400, 'BadRequest', /asks for spdy\/3\.1/],
+  ['spdy-refused-400', { upgrade: 'spdy/3.1' }, 'spdy-refused', 400, 'BadRequest', /kubectl does from 1\.31/],
+  ['stream-permission-denied', {}, 'stream-permission-denied', 403, 'Forbidden', /roles\/gkehub\.gatewayAdmin/],
+  ['stream-quota', {}, 'stream-quota', 429, 'TooManyRequests', /connect-gateway-proxy sessions/],
+  ['stream-rbac-denied', {}, 'stream-rbac-denied', 403, 'Forbidden', /rbac --user EMAIL --streams-only/],
+  ['unauthenticated', {}, 'google-unauthenticated', 401, 'Unauthorized', /gcloud auth application-default login/],
+  ['unavailable', {}, 'gateway-failure', 503, 'ServiceUnavailable', /currently unavailable/],
+  ['unknown-rejection', {}, 'throttled-without-a-word', 429, 'TooManyRequests', /did not say why/],
+  [
+    'wrong-collection',
+    { about: { ...ABOUT, kind: 'gke' } },
+    'gke-asked-for-agent',
+    503,
+    'ServiceUnavailable',
+    /memberships --refresh/,
+  ],
+];
+
+t.test('every row of the emulator’s catalogue has its verdict', async (t) => {
+  for (const [name, changes, code, status, reason, message] of ROWS) {
+    const { status: sent, contentType, body } = errorAnswer(name, AT);
+    const verdict = judge(failure({ status: sent, contentType, body, about: ABOUT, ...changes }));
+    t.match(verdict, { kind: 'answer', code, status, reason }, name);
+    if (verdict.kind !== 'answer') continue;
+    t.match(verdict.message, message, name);
+    t.match(verdict.message, /^connect-gateway-proxy: .*\(Google says: .*\)\. To be fixed by .*: /, name);
+    t.notMatch(verdict.message, /[<>\n]/, `${name}: one line, no HTML`);
+    const knows = verdict.message.includes('prod') || verdict.message.includes('demo-project');
+    t.ok(knows || /8 KB/.test(verdict.message), `${name}: says which cluster or project is meant`);
   }
+  const { status, contentType, body } = errorAnswer('rbac-denied', AT);
+  t.equal(judge(failure({ status, contentType, body })).kind, 'pass', 'RBAC of the cluster is its own');
+  const thirdParty = errorAnswer('third-party-rbac-denied', AT);
+  t.equal(judge(failure({ ...thirdParty })).kind, 'pass');
+});
+
+t.test('only what a short wait helps has a pause, and never a lost agent', async (t) => {
+  for (const row of FAILURE_TABLE) {
+    t.equal(row.retryAfterSeconds !== undefined, row.code === 'request-quota', row.code);
+  }
+});
+
+t.test('codes are unique, and the last row takes everything', async (t) => {
+  const codes = [...FAILURE_TABLE, ...UNTRANSLATED].map(({ code }) => code);
+  t.equal(new Set(codes).size, codes.length);
+  for (const code of codes) t.match(code, /^[a-z]+(-[a-z]+)*$/);
+  t.match(judge(failure({ status: 418, body: google(418, 'TEAPOT', 'short and stout') })), {
+    code: 'gateway-failure',
+    status: 418,
+  });
+});
+
+t.test('Google’s words are known in each of its forms', async (t) => {
+  const said = 'No active connections found for cluster (project: 12345, membership: my-cluster)';
+  const forms: Partial<UpstreamFailure>[] = [
+    { body: google(404, 'NOT_FOUND', said) },
+    { body: google(404, 'NOT_FOUND', `generic::not_found: ${said}`) },
+    { body: `generic::not_found: ${said}`, contentType: 'text/plain' },
+    { body: `rpc failed: generic::not_found: ${said}`, contentType: 'text/plain' },
+    { body: said, contentType: 'text/plain' },
+    { body: google(404, 'NOT_FOUND', said), fromWorkload: true },
+  ];
+  for (const form of forms) {
+    t.match(judge(failure(form)), { kind: 'answer', code: 'agent-missing', status: 503 }, JSON.stringify(form));
+  }
+  const page =
+    '<!DOCTYPE html><html lang=en><title>Error 404 (Not Found)!!1</title><style>x{}</style><a href=//www.google.com/><span id=logo></span></a><p><b>404.</b> <ins>That’s an error.</ins><p>The requested URL <code>/v1/x</code> was not found on this server. <ins>That’s all we know.</ins>';
+  t.match(judge(failure({ body: page, contentType: 'text/html' })), {
+    code: 'gateway-url-not-found',
+    message: /The requested URL \/v1\/x was not found on this server/,
+  });
+  t.match(
+    judge(failure({ status: 400, body: page.replaceAll('404', '400'), contentType: 'text/html', fromWorkload: true })),
+    { code: 'gateway-bad-request' },
+    'Google’s own page is Google’s below a proxy subresource as well',
+  );
+});
+
+t.test('the status that the API server gave the gateway is the client’s', async (t) => {
+  const inner = (code: string): string =>
+    google(
+      400,
+      'FAILED_PRECONDITION',
+      `generic::failed_precondition: failed to connect to the cluster's API Server with response (status=${code}, body=x)`,
+    );
+  t.match(judge(failure({ status: 400, body: inner('403 Forbidden') })), { code: 'stream-rbac-denied', status: 403 });
+  t.match(judge(failure({ status: 400, body: inner('404 Not Found') })), {
+    code: 'stream-refused-by-cluster',
+    status: 404,
+    reason: 'NotFound',
+  });
+});
+
+t.test('an agent connection that ends at once is trouble, after twenty minutes it is the cutoff', async (t) => {
+  const said = 'generic::failed_precondition: agent connection terminated';
+  const at = (minutes: number) => judgeStreamText(said, { membership: 'prod', ageMs: minutes * 60_000 });
+  t.match(at(0), { code: 'agent-connection-failed', status: 503 });
+  t.match(at(21), { code: 'session-cutoff', message: /start it again/ });
+  t.equal(judgeStreamText('going away', { membership: 'prod', ageMs: 0 }), undefined);
 });

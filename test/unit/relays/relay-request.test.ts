@@ -298,7 +298,7 @@ t.test('the cluster’s own failures pass byte for byte, Google’s become a Sta
     '<!DOCTYPE html><html><head><title>Error 404 (Not Found)!!1</title></head><body><p>The requested URL was not found on this server.</body></html>';
   next = { status: 404, type: 'text/html; charset=UTF-8', body: page };
   const html = await send(at, { target: '/api/v1/pods' });
-  t.match(JSON.parse(html.body), { kind: 'Status', code: 404, message: /does not know membership prod/ });
+  t.match(JSON.parse(html.body), { kind: 'Status', code: 404, message: /the endpoint of membership prod is wrong/ });
 
   next = {
     status: 404,
