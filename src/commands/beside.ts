@@ -14,7 +14,16 @@ export interface DaemonBeside {
   readonly record: DaemonRecord;
   call(path: string, options?: { method?: 'GET' | 'POST'; credential?: boolean }): Promise<HubAnswer>;
   memberships(): Promise<MembershipView[]>;
+  /** Asks the API server of a membership, as the membership's identity. */
+  callMembership(
+    membership: Pick<MembershipView, 'name'>,
+    target: string,
+    options?: { method?: 'GET' | 'POST'; body?: string },
+  ): Promise<HubAnswer>;
 }
+
+/** The gateway's way to a cluster is longer than the one to the hub. */
+const MEMBERSHIP_DEADLINE_MS = 60_000;
 
 /** Throws a CodedError `daemon-not-running` where the state folder records none. */
 export function daemonBeside(command: Command, io: CommandIo): DaemonBeside {
@@ -28,6 +37,13 @@ export function daemonBeside(command: Command, io: CommandIo): DaemonBeside {
     state,
     record,
     call,
+    callMembership: ({ name }, target, options = {}) =>
+      callOwnHub(state, record, {
+        path: `/v1/${name}${target}`,
+        token: state.tokens.ofMembership(name),
+        deadlineMs: MEMBERSHIP_DEADLINE_MS,
+        ...options,
+      }),
     memberships: async () => {
       const { status, body } = await call('/-/memberships');
       if (status !== 200) {

@@ -5,6 +5,7 @@ import { addEmulator } from './emulator.js';
 import type { CommandIo } from './io.js';
 import { addKubeconfig } from './kubeconfig.js';
 import { addMemberships } from './memberships.js';
+import { addRbac } from './rbac.js';
 import { addRun } from './run.js';
 import { addSessions } from './sessions.js';
 import { addStatus } from './status.js';
@@ -35,6 +36,7 @@ export async function runCommandLine(argv: readonly string[], io: CommandIo): Pr
   addKubeconfig(program, io);
   addSessions(program, io);
   addStatus(program, io, setExitCode);
+  addRbac(program, io, setExitCode);
   addStop(program, io);
   addWait(program, io);
   try {

@@ -17,7 +17,16 @@ export interface HubAnswer {
 export function callOwnHub(
   state: State,
   record: DaemonRecord,
-  call: { path: string; method?: 'GET' | 'POST'; credential?: boolean; deadlineMs?: number },
+  call: {
+    path: string;
+    method?: 'GET' | 'POST';
+    credential?: boolean;
+    /** The hub's own when absent; paths of a membership take the membership's. */
+    token?: string;
+    /** JSON. */
+    body?: string;
+    deadlineMs?: number;
+  },
 ): Promise<HubAnswer> {
   return new Promise((resolve, reject) => {
     const fail = (error: unknown): void => {
@@ -36,7 +45,10 @@ export function callOwnHub(
         ca: state.authorityCertificate(),
         agent: false,
         timeout: call.deadlineMs ?? DEADLINE_MS,
-        headers: call.credential === false ? {} : { Authorization: `Bearer ${state.tokens.hub}` },
+        headers: {
+          ...(call.credential === false ? {} : { Authorization: `Bearer ${call.token ?? state.tokens.hub}` }),
+          ...(call.body === undefined ? {} : { 'Content-Type': 'application/json' }),
+        },
       },
       (response) => {
         response.setEncoding('utf8');
@@ -50,7 +62,7 @@ export function callOwnHub(
     );
     outgoing.on('timeout', () => outgoing.destroy(new Error('it did not answer in time')));
     outgoing.on('error', fail);
-    outgoing.end();
+    outgoing.end(call.body);
   });
 }
 
