@@ -76,6 +76,19 @@ export function splitChannelMessage(protocol: RemoteProtocol, message: Buffer): 
   return { channel, payload: Buffer.from(text, 'base64') };
 }
 
+/** A message of any protocol as the binary ones have it: a channel byte, then the payload. Binary ones are not copied. */
+export function toBinaryMessage(protocol: RemoteProtocol, message: Buffer): Buffer {
+  if (!protocol.base64) return message;
+  const { channel, payload } = splitChannelMessage(protocol, message);
+  return Buffer.concat([Buffer.of(channel), payload]);
+}
+
+/** The other way round; `message` has at least its channel byte. */
+export function fromBinaryMessage(protocol: RemoteProtocol, message: Buffer): Buffer | string {
+  if (!protocol.base64) return message;
+  return joinChannelMessage(protocol, message[0] ?? 0, message.subarray(1));
+}
+
 /** `ff 00` is the end of stdin: the close channel, then the channel that ends. */
 export function closeMessage(channel: number): Buffer {
   return Buffer.of(CHANNEL.close, channel);
@@ -142,6 +155,36 @@ export function internalErrorStatus(message: string): RemoteStatus {
 export function formatRemoteStatus(protocol: RemoteProtocol, status: RemoteStatus): Buffer | undefined {
   if (protocol.statusAsJson) return Buffer.from(JSON.stringify(status));
   return status.status === 'Success' ? undefined : Buffer.from(status.message ?? 'unknown error');
+}
+
+/**
+ * What came on the error channel in one protocol, as another says it. Undefined where that says success by silence; a
+ * text is told as the failure that it is.
+ */
+export function translateRemoteStatus(from: RemoteProtocol, to: RemoteProtocol, payload: Buffer): Buffer | undefined {
+  if (from.statusAsJson === to.statusAsJson) return payload;
+  const text = payload.toString('utf8');
+  if (to.statusAsJson) {
+    return formatRemoteStatus(to, {
+      metadata: {},
+      status: 'Failure',
+      message: text,
+      reason: 'InternalError',
+      code: 500,
+    });
+  }
+  const { status, message } = parseObject(text);
+  if (status === 'Success') return undefined;
+  return typeof message === 'string' && message !== '' ? Buffer.from(message) : payload;
+}
+
+function parseObject(text: string): Partial<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Partial<Record<string, unknown>>) : {};
+  } catch {
+    return {};
+  }
 }
 
 export interface RemoteResult {

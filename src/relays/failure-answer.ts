@@ -32,6 +32,14 @@ export function ownAnswer(status: Status, request: Pick<ApiRequest, 'kind'>): Ow
   };
 }
 
+/** A refusal as it is written on a bare socket. */
+export interface Refusal {
+  readonly status: number;
+  readonly statusText: string;
+  readonly headers: readonly string[];
+  readonly body: Uint8Array;
+}
+
 function headersOf(answer: OwnAnswer, id: string): string[] {
   return [
     'Content-Type',
@@ -56,18 +64,19 @@ export function answerRequest(response: ServerResponse, answer: OwnAnswer, id: s
 
 /** Answers an upgrade request on its bare socket and closes it. */
 export function answerUpgrade(socket: Duplex, answer: OwnAnswer, id: string): void {
-  writeRefusal(socket, {
+  writeRefusal(socket, refusalOf(answer, id));
+}
+
+export function refusalOf(answer: OwnAnswer, id: string): Refusal {
+  return {
     status: answer.status,
     statusText: STATUS_CODES[answer.status] ?? '',
     headers: headersOf(answer, id),
     body: Buffer.from(answer.body),
-  });
+  };
 }
 
-export function writeRefusal(
-  socket: Duplex,
-  refusal: { status: number; statusText: string; headers: readonly string[]; body: Uint8Array },
-): void {
+export function writeRefusal(socket: Duplex, refusal: Refusal): void {
   if (socket.destroyed) return;
   const lines = [`HTTP/1.1 ${refusal.status} ${refusal.statusText}`];
   for (let i = 0; i + 1 < refusal.headers.length; i += 2)

@@ -1,28 +1,94 @@
 import type { IncomingMessage } from 'node:http';
-import type { WebSocket } from 'ws';
+import type { ServerOptions, WebSocket } from 'ws';
 import { WebSocketServer } from 'ws';
+import { describeError } from '../base/errors.js';
 import { headerTokens } from '../base/flat-headers.js';
+import type { ApiRequest } from '../kubernetes/api-request.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
-import { failUpgrade, relayRefusal, relayUpgrade, type UpgradeCall } from './relay-upgrade.js';
+import type { RemoteProtocol } from '../kubernetes/remote-command.js';
+import { CHANNEL, chooseRemoteProtocol, formatRemoteStatus } from '../kubernetes/remote-command.js';
+import { lostSessionStatus, parseRemoteSession } from '../kubernetes/remote-session.js';
+import { statusOfError } from '../kubernetes/status.js';
+import { ownAnswer, refusalOf } from './failure-answer.js';
+import { failUpgrade, refuse, relayRefusal, relayUpgrade, type UpgradeCall } from './relay-upgrade.js';
+import { protocolOf, type RemoteCommandClient, WebSocketCommandClient } from './remote-command/client.js';
 import { RemoteCommandSession } from './remote-command/session.js';
-import { type Dialled, dialRemoteCommand, MAX_MESSAGE_BYTES } from './remote-command-upstream.js';
+import { SpdyCommandClient } from './remote-command/spdy-client.js';
+import type { Dialled } from './remote-command-upstream.js';
+import {
+  dialInTurn,
+  dialRemoteCommand,
+  MAX_MESSAGE_BYTES,
+  offersForSpdy,
+  offersForWebSocket,
+} from './remote-command-upstream.js';
 import type { RelayTools } from './served-membership.js';
+import { asksForSpdy, chooseStreamProtocol } from './spdy-upgrade.js';
 
-const acceptor = new WebSocketServer({
+/** How long a client may take to read what was sent before the close, say behind `| less`; `ws` cuts it off after 30 s. */
+const CLOSE_TIMEOUT_MS = 60 * 60 * 1000;
+
+// `closeTimeout` is younger than the types.
+const OPTIONS: ServerOptions & { closeTimeout: number } = {
   noServer: true,
   clientTracking: false,
   perMessageDeflate: false,
   maxPayload: MAX_MESSAGE_BYTES,
-  // Replaced per connection by what upstream has chosen; see `accept`.
+  closeTimeout: CLOSE_TIMEOUT_MS,
+  // Chosen per connection, after upstream; see `acceptWebSocket`.
   handleProtocols: (_offered, request) => chosenProtocol.get(request) ?? false,
-});
+};
+const acceptor = new WebSocketServer(OPTIONS);
 const chosenProtocol = new WeakMap<IncomingMessage, string>();
 
-/** exec and attach over WebSocket, message by message. Upstream is asked first; its choice of subprotocol is the client's. */
+/** Over SPDY the same names, without the base64 forms, which are for browsers. */
+const SPDY_PROTOCOLS = [
+  'v5.channel.k8s.io',
+  'v4.channel.k8s.io',
+  'v3.channel.k8s.io',
+  'v2.channel.k8s.io',
+  'channel.k8s.io',
+];
+
+/** exec and attach over WebSocket or SPDY, in any version. Upstream is asked first, then the client is answered 101. */
 export async function relayRemoteCommand(tools: RelayTools, call: UpgradeCall): Promise<void> {
-  const offered = headerTokens(call.request.rawHeaders, 'sec-websocket-protocol');
+  const headers = call.request.rawHeaders;
+  if (asksForSpdy(headers)) return overSpdy(tools, call);
+  const offered = headerTokens(headers, 'sec-websocket-protocol');
   // Without an offer the API server chooses a subprotocol all the same, which `ws` rightly refuses: carry it raw.
   if (offered.length === 0) return relayUpgrade(tools, call);
+  await relay(tools, call, {
+    offers: offersForWebSocket(offered),
+    accept: async (upstream) => {
+      const spoken = offered.includes(upstream) ? upstream : chooseRemoteProtocol(offered)?.name;
+      return new WebSocketCommandClient(acceptWebSocket(call, spoken ?? upstream));
+    },
+  });
+}
+
+async function overSpdy(tools: RelayTools, call: UpgradeCall): Promise<void> {
+  let protocol: RemoteProtocol;
+  try {
+    protocol = protocolOf(chooseStreamProtocol(call.request.rawHeaders, SPDY_PROTOCOLS));
+  } catch (error) {
+    const refusal = refusalOf(ownAnswer(statusOfError(error), parseApiRequest(call.target)), call.id);
+    const accepted = SPDY_PROTOCOLS.flatMap((name) => ['X-Accepted-Stream-Protocol-Versions', name]);
+    refuse(call, { ...refusal, headers: [...refusal.headers, ...accepted] });
+    return;
+  }
+  await relay(tools, call, {
+    offers: offersForSpdy(),
+    accept: () => acceptSpdyClient(tools, call, protocol),
+  });
+}
+
+interface Kind {
+  readonly offers: readonly (readonly string[])[];
+  /** Answers 101 and makes the client's side; `undefined` once the client has been told that it has none. */
+  readonly accept: (upstreamProtocol: string) => Promise<RemoteCommandClient | undefined>;
+}
+
+async function relay(tools: RelayTools, call: UpgradeCall, kind: Kind): Promise<void> {
   const api = parseApiRequest(call.target);
   const clientGone = new AbortController();
   const onClose = (): void => clientGone.abort(new Error('the client is gone'));
@@ -30,7 +96,9 @@ export async function relayRemoteCommand(tools: RelayTools, call: UpgradeCall): 
   try {
     const signal = AbortSignal.any([call.signal, clientGone.signal]);
     const upstreamCall = { served: call.served, target: call.target, headers: call.request.rawHeaders };
-    const dialled = await dialRemoteCommand(tools, upstreamCall, offered, signal);
+    const dial = (offered: readonly string[], over: AbortSignal): Promise<Dialled> =>
+      dialRemoteCommand(tools, upstreamCall, offered, over);
+    const dialled = await dialInTurn((offered) => dial(offered, signal), kind.offers);
     if (dialled.kind === 'refused') {
       await relayRefusal(call, api, {
         kind: 'refused',
@@ -40,10 +108,7 @@ export async function relayRemoteCommand(tools: RelayTools, call: UpgradeCall): 
       });
       return;
     }
-    const client = accept(call, dialled.upstream.protocol);
-    const redial = (over: AbortSignal): Promise<Dialled> =>
-      dialRemoteCommand(tools, upstreamCall, [client.protocol], AbortSignal.any([signal, over]));
-    await new RemoteCommandSession({ tools, call, api, client, upstream: dialled.upstream, redial }).ended;
+    await carry(tools, call, { api, signal, upstream: dialled.upstream, accept: kind.accept, dial });
   } catch (error) {
     if (!clientGone.signal.aborted) failUpgrade(call, api, error);
   } finally {
@@ -51,8 +116,32 @@ export async function relayRemoteCommand(tools: RelayTools, call: UpgradeCall): 
   }
 }
 
-/** Answers 101 with upstream's subprotocol. `ws` does it synchronously, or answers 400 to a malformed handshake itself. */
-function accept(call: UpgradeCall, protocol: string): WebSocket {
+async function carry(
+  tools: RelayTools,
+  call: UpgradeCall,
+  o: {
+    api: ApiRequest;
+    signal: AbortSignal;
+    upstream: WebSocket;
+    accept: Kind['accept'];
+    dial: (offered: readonly string[], signal: AbortSignal) => Promise<Dialled>;
+  },
+): Promise<void> {
+  const { upstream, api, signal, dial } = o;
+  let client: RemoteCommandClient | undefined;
+  try {
+    client = await o.accept(upstream.protocol);
+  } finally {
+    if (client === undefined) upstream.terminate();
+  }
+  if (client === undefined) return;
+  const offered = [upstream.protocol];
+  const redial = (over: AbortSignal): Promise<Dialled> => dial(offered, AbortSignal.any([signal, over]));
+  await new RemoteCommandSession({ tools, call, api, client, upstream, redial }).ended;
+}
+
+/** `ws` does it synchronously, or answers 400 to a malformed handshake itself. */
+function acceptWebSocket(call: UpgradeCall, protocol: string): WebSocket {
   chosenProtocol.set(call.request, protocol);
   let accepted: WebSocket | undefined;
   acceptor.handleUpgrade(call.request, call.socket, call.head, (client) => {
@@ -60,4 +149,32 @@ function accept(call: UpgradeCall, protocol: string): WebSocket {
   });
   if (accepted === undefined) throw new Error('the WebSocket handshake of the client is malformed');
   return accepted;
+}
+
+async function acceptSpdyClient(
+  tools: RelayTools,
+  call: UpgradeCall,
+  protocol: RemoteProtocol,
+): Promise<RemoteCommandClient | undefined> {
+  const client = new SpdyCommandClient({
+    socket: call.socket,
+    head: call.head,
+    protocol,
+    remote: parseRemoteSession(call.target),
+    clock: tools.clock,
+  });
+  const stop = (): void => client.giveUp(new Error('connect-gateway-proxy: the daemon is stopping'));
+  call.signal.addEventListener('abort', stop, { once: true });
+  try {
+    await client.ready;
+    return client;
+  } catch (error) {
+    call.log.info({}, `the streams of a SPDY client did not come: ${describeError(error)}`);
+    const status = formatRemoteStatus(protocol, lostSessionStatus(describeError(error)));
+    if (status !== undefined) client.send(Buffer.concat([Buffer.of(CHANNEL.error), status]));
+    client.close();
+    return undefined;
+  } finally {
+    call.signal.removeEventListener('abort', stop);
+  }
 }

@@ -9,7 +9,7 @@ import { dialUpgrade } from '../gateway/upgrade-upstream.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
-import { answerUpgrade, ownAnswer, writeRefusal } from './failure-answer.js';
+import { ownAnswer, type Refusal, refusalOf, writeRefusal } from './failure-answer.js';
 import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
 import type { RelayCall, RelayTools } from './served-membership.js';
 import type { Session } from './sessions.js';
@@ -23,6 +23,8 @@ export interface UpgradeCall extends RelayCall {
   readonly signal: AbortSignal;
   /** Already open; the front door ends it when the relay has returned. */
   readonly session: Session;
+  /** Told of what the client is refused with, before it is written. */
+  readonly onRefusal?: (refusal: Refusal) => void;
 }
 
 /**
@@ -87,7 +89,12 @@ export async function askUpstream(
 
 export function failUpgrade(call: UpgradeCall, api: ApiRequest, error: unknown): void {
   call.log.warn({ kind: api.kind }, describeError(error));
-  answerUpgrade(call.socket, ownAnswer(statusOfError(error), api), call.id);
+  refuse(call, refusalOf(ownAnswer(statusOfError(error), api), call.id));
+}
+
+export function refuse(call: UpgradeCall, refusal: Refusal): void {
+  call.onRefusal?.(refusal);
+  writeRefusal(call.socket, refusal);
 }
 
 /** Upstream's refusal as the client's answer: its status, and a `Status` body where upstream sent none. */
@@ -107,22 +114,36 @@ export async function relayRefusal(
   const { membership } = call.served;
   // An answer below 400 that is not 101 makes no sense to a client that asked for an upgrade.
   const status = refusal.status < 400 ? 502 : refusal.status;
-  const verdict = judgeFailure({ status, headers: refusal.headers, body, request: api, membership: membership.alias });
+  const verdict = judgeFailure({
+    status,
+    headers: refusal.headers,
+    body,
+    request: api,
+    membership: membership.alias,
+    about: membership,
+    upgrade: upgradeAsked(call, api),
+  });
   call.log.info(
     { kind: api.kind, upstreamStatus: refusal.status, code: verdict.kind === 'pass' ? 'cluster' : verdict.code },
     'upgrade refused',
   );
   if (verdict.kind === 'answer') {
-    answerUpgrade(call.socket, answerOfVerdict(verdict, api), call.id);
+    refuse(call, refusalOf(answerOfVerdict(verdict, api), call.id));
     return;
   }
   const headers = responseHeaders(refusal.headers);
-  writeRefusal(call.socket, {
+  refuse(call, {
     status,
     statusText: STATUS_CODES[status] ?? '',
     headers: [...withoutLength(headers), 'Content-Length', String(body.length)],
     body,
   });
+}
+
+/** What upstream was asked to upgrade to: the streams of pods are spoken over WebSocket there, whatever the client speaks. */
+function upgradeAsked({ request }: UpgradeCall, { kind }: ApiRequest): string {
+  if (kind === 'exec' || kind === 'attach' || kind === 'port-forward') return 'websocket';
+  return headerValue(request.rawHeaders, 'upgrade') ?? '';
 }
 
 function withoutLength(headers: FlatHeaders): string[] {

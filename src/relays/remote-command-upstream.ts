@@ -2,17 +2,20 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ClientOptions } from 'ws';
 import { WebSocket } from 'ws';
+import { CodedError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
 import { unreachable } from '../gateway/http-upstream.js';
 import { noAnswer, UPGRADE_DEADLINE_MS } from '../gateway/upgrade-upstream.js';
+import { chooseRemoteProtocol } from '../kubernetes/remote-command.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
 import { assertWithinHeaderLimit, requestHeaders } from './upstream-headers.js';
 
 /** kubectl accepts single messages of 8 MiB; the API server sends at most 32 KiB at a time. */
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
-/** Set by `ws` itself on either side of the relay. */
-const WEBSOCKET_HEADERS = /^sec-websocket-(?:key|version|protocol|extensions|accept)$/i;
+/** Set by `ws` itself on either side of the relay, or of another protocol on the client's side. */
+const CLIENT_SIDE_HEADERS =
+  /^(?:sec-websocket-(?:key|version|protocol|extensions|accept)|x-stream-protocol-version|content-(?:length|type))$/i;
 
 /** Where an exec or attach goes, and as whom. */
 export interface RemoteCommandCall {
@@ -27,6 +30,58 @@ export interface RemoteCommandCall {
 export type Dialled =
   | { readonly kind: 'open'; readonly upstream: WebSocket }
   | { readonly kind: 'refused'; readonly response: IncomingMessage };
+
+/** Both in one request: an API server that has no v5 takes v4 of the same offer. */
+const NEWEST = ['v5.channel.k8s.io', 'v4.channel.k8s.io'];
+/** What every API server speaks that is still in use. */
+const STEADY = ['v4.channel.k8s.io'];
+
+/** Dials with each offer in turn, until one is not refused for its subprotocols. */
+export async function dialInTurn(
+  dial: (offered: readonly string[]) => Promise<Dialled>,
+  offers: readonly (readonly string[])[],
+): Promise<Dialled> {
+  for (const [index, offered] of offers.entries()) {
+    const last = index === offers.length - 1;
+    try {
+      const dialled = await dial(offered);
+      if (last || dialled.kind === 'open' || !isForSubprotocol(dialled.response)) return dialled;
+      dialled.response.destroy();
+    } catch (error) {
+      if (last || !isSubprotocolError(error)) throw error;
+    }
+  }
+  throw new Error('no offer of subprotocols');
+}
+
+/** What is asked of upstream for a client over SPDY. */
+export function offersForSpdy(): string[][] {
+  return [NEWEST, STEADY];
+}
+
+/**
+ * What is asked of upstream for a WebSocket client: its own offer first. The oldest subprotocols tell success by a close
+ * without a word, which a cut looks like: for them v4 is asked for, and translated.
+ */
+export function offersForWebSocket(offered: readonly string[]): string[][] {
+  const preferred = chooseRemoteProtocol(offered);
+  const plain = preferred !== undefined && !preferred.statusAsJson;
+  const own = plain ? [...STEADY, ...offered.filter((name) => !STEADY.includes(name))] : [...offered];
+  return [own, NEWEST, STEADY].filter((offer, index, all) => {
+    return all.findIndex((other) => other.join() === offer.join()) === index;
+  });
+}
+
+/** An API server refuses unknown subprotocols in a bare HTTP answer; all its other refusals are a Status. */
+function isForSubprotocol(response: IncomingMessage): boolean {
+  const json = (response.headers['content-type'] ?? '').includes('json');
+  return !json && (response.statusCode === 400 || response.statusCode === 403);
+}
+
+/** `ws` has no code for a 101 with no subprotocol, or with one that was not offered. */
+function isSubprotocolError(error: unknown): boolean {
+  return error instanceof CodedError && error.cause instanceof Error && /subprotocol/.test(error.cause.message);
+}
 
 /** Dials with the current token; a 401 is tried once more with a new one, since nothing of the stream has been sent. */
 export async function dialRemoteCommand(
@@ -107,7 +162,7 @@ function headersForWs(raw: FlatHeaders, token: string): Record<string, string[]>
   const headers: Record<string, string[]> = {};
   for (let i = 0; i + 1 < flat.length; i += 2) {
     const name = flat[i] as string;
-    if (WEBSOCKET_HEADERS.test(name)) continue;
+    if (CLIENT_SIDE_HEADERS.test(name)) continue;
     const key = spelling.get(name.toLowerCase()) ?? name;
     spelling.set(name.toLowerCase(), key);
     headers[key] = [...(headers[key] ?? []), flat[i + 1] as string];

@@ -1,27 +1,21 @@
-import type { WebSocket } from 'ws';
-
-/** One WebSocket message as it came. */
-export interface Message {
-  readonly data: Buffer;
-  readonly binary: boolean;
-}
+import type { RemoteCommandClient } from './client.js';
 
 /** Above this many unsent bytes the other side is paused. */
 export const HIGH_WATER_BYTES = 1024 * 1024;
 
 /** What a client sends while there is no upstream: kept in order, and the client is paused before it is much. */
 export class HeldInput {
-  readonly #client: WebSocket;
-  #messages: Message[] = [];
+  readonly #client: RemoteCommandClient;
+  #messages: Buffer[] = [];
   #bytes = 0;
 
-  constructor(client: WebSocket) {
+  constructor(client: RemoteCommandClient) {
     this.#client = client;
   }
 
-  hold(message: Message): void {
+  hold(message: Buffer): void {
     this.#messages.push(message);
-    this.#bytes += message.data.length;
+    this.#bytes += message.length;
     if (this.full) this.#client.pause();
   }
 
@@ -30,7 +24,7 @@ export class HeldInput {
   }
 
   /** All that is held, in order; nothing is held afterwards. */
-  take(): Message[] {
+  take(): Buffer[] {
     const messages = this.#messages;
     this.#messages = [];
     this.#bytes = 0;

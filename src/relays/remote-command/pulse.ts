@@ -1,5 +1,6 @@
 import { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.js';
+import type { RemoteCommandClient } from './client.js';
 
 const PING_INTERVAL_MS = 10_000;
 /** A peer that has said nothing for this long is gone: three pings unanswered. */
@@ -8,12 +9,12 @@ const SILENCE_LIMIT_MS = 30_000;
 /** Finds out that the gateway's side is dead, and keeps a client that is held back from thinking so of this side. */
 export class Pulse {
   readonly #clock: Clock;
-  readonly #client: WebSocket;
+  readonly #client: RemoteCommandClient;
   #upstream: WebSocket | undefined;
   #heardAt = 0;
   #cancel: () => void = () => {};
 
-  constructor(options: { clock: Clock; client: WebSocket }) {
+  constructor(options: { clock: Clock; client: RemoteCommandClient }) {
     this.#clock = options.clock;
     this.#client = options.client;
     this.#schedule();
@@ -39,8 +40,8 @@ export class Pulse {
   #schedule(): void {
     this.#cancel = this.#clock.after(PING_INTERVAL_MS, () => {
       this.#schedule();
-      // Its pings are not read while it is paused; without a pong kubectl gives up after a minute.
-      if (this.#client.isPaused && this.#client.readyState === WebSocket.OPEN) this.#client.pong();
+      // Its pings are not read while it is paused.
+      this.#client.keepAlive();
       const upstream = this.#upstream;
       if (upstream === undefined) return;
       // A paused upstream cannot be heard; it is the client that is slow.

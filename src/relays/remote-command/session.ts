@@ -5,12 +5,12 @@ import type { ApiRequest } from '../../kubernetes/api-request.js';
 import type { RemoteProtocol, RemoteStatus } from '../../kubernetes/remote-command.js';
 import {
   CHANNEL,
-  chooseRemoteProtocol,
   closeMessage,
   exitStatus,
   formatRemoteStatus,
-  joinChannelMessage,
-  splitChannelMessage,
+  fromBinaryMessage,
+  toBinaryMessage,
+  translateRemoteStatus,
 } from '../../kubernetes/remote-command.js';
 import type { CutPlan, GapFacts, RemoteSession } from '../../kubernetes/remote-session.js';
 import {
@@ -28,6 +28,7 @@ import type { UpgradeCall } from '../relay-upgrade.js';
 import type { Dialled } from '../remote-command-upstream.js';
 import type { RelayTools } from '../served-membership.js';
 import { requestHeaders } from '../upstream-headers.js';
+import { protocolOf, type RemoteCommandClient } from './client.js';
 import { HeldInput, HIGH_WATER_BYTES } from './held-input.js';
 import { Pulse } from './pulse.js';
 import type { Recovery } from './recover.js';
@@ -44,7 +45,7 @@ export interface SessionParts {
   readonly tools: RelayTools;
   readonly call: UpgradeCall;
   readonly api: ApiRequest;
-  readonly client: WebSocket;
+  readonly client: RemoteCommandClient;
   /** Open, and paused until the session listens. */
   readonly upstream: WebSocket;
   /** Another upstream for the same request, with the same subprotocol. */
@@ -69,7 +70,6 @@ export class RemoteCommandSession {
   readonly ended: Promise<void>;
   readonly #parts: SessionParts;
   readonly #remote: RemoteSession;
-  readonly #protocol: RemoteProtocol;
   readonly #redial: Redial;
   readonly #recoverer: Recoverer;
   readonly #pulse: Pulse;
@@ -79,11 +79,14 @@ export class RemoteCommandSession {
   readonly #startedAt: number;
   #resolve: () => void = () => {};
   #upstream: WebSocket | undefined;
+  /** Of the present upstream, or of the last one; it may be another than the client's. */
+  #protocol: RemoteProtocol;
   /** When this upstream was opened. */
   #openedAt: number;
   #gap: Gap | undefined;
-  #lastResize: { readonly data: Buffer; readonly binary: boolean } | undefined;
+  #lastResize: Buffer | undefined;
   #stdinEnded = false;
+  #halfCloseTold = false;
   #statusSeen = false;
   #over = false;
   #resumes = 0;
@@ -94,7 +97,7 @@ export class RemoteCommandSession {
     this.#parts = parts;
     const { client, call, tools } = parts;
     this.#remote = parseRemoteSession(call.target);
-    this.#protocol = protocolOf(client.protocol);
+    this.#protocol = protocolOf(parts.upstream.protocol);
     this.#startedAt = tools.clock.monotonic();
     this.#openedAt = this.#startedAt;
     this.#redial = new Redial({ random: tools.random });
@@ -104,11 +107,14 @@ export class RemoteCommandSession {
     this.ended = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    client.on('message', (data, binary) => this.#fromClient(data as Buffer, binary));
-    client.on('close', (code, reason) => this.#clientClosed(code, reason));
-    client.on('error', (error) => call.log.debug({}, `client: ${describeError(error)}`));
     call.signal.addEventListener('abort', this.#onAbort, { once: true });
     this.#adopt(parts.upstream);
+    client.listen({
+      onMessage: (message) => this.#fromClient(message),
+      onDrain: () => this.#clientDrained(),
+      onClose: (code, reason) => this.#clientClosed(code, reason),
+      onError: (error) => call.log.debug({}, `client: ${describeError(error)}`),
+    });
   }
 
   readonly #onAbort = (): void => {
@@ -121,45 +127,60 @@ export class RemoteCommandSession {
 
   #adopt(upstream: WebSocket): void {
     this.#upstream = upstream;
+    this.#protocol = protocolOf(upstream.protocol);
     this.#pulse.follow(upstream);
-    upstream.on('message', (data, binary) => this.#fromUpstream(upstream, data as Buffer, binary));
+    upstream.on('message', (data) => this.#receive(upstream, data as Buffer));
     upstream.on('close', (code, reason) => this.#upstreamClosed(upstream, code, reason));
     upstream.on('error', (error) => this.#parts.call.log.debug({}, `gateway: ${describeError(error)}`));
     upstream.resume();
   }
 
-  #fromClient(data: Buffer, binary: boolean): void {
-    this.#bytesUp += data.length;
-    const channel = this.#channelOf(data);
-    if (channel === CHANNEL.resize) this.#lastResize = { data, binary };
-    if (this.#protocol.halfClose && channel === CHANNEL.close && data[1] === CHANNEL.stdin) this.#stdinEnded = true;
+  #fromClient(message: Buffer): void {
+    const { client } = this.#parts;
+    this.#bytesUp += message.length;
+    const channel = message[0];
+    if (channel === CHANNEL.resize) this.#lastResize = message;
+    if (client.canHalfClose && channel === CHANNEL.close && message[1] === CHANNEL.stdin) this.#stdinEnded = true;
     const upstream = this.#upstream;
     // Input waits until the new upstream is known to be well; a size may be said again at any time.
     const ready = this.#gap === undefined || channel === CHANNEL.resize;
     if (ready && upstream?.readyState === WebSocket.OPEN) {
-      this.#toUpstream(upstream, data, binary);
+      this.#toUpstream(upstream, message);
       return;
     }
     if (channel === CHANNEL.resize) return;
     const plan = this.#plan();
-    if (plan === 'reattach') this.#held.hold({ data, binary });
+    if (plan === 'reattach') this.#held.hold(message);
     // The end of a line begun in one shell must not become a command of another.
-    else if (plan === 'reopen') this.#discard(data);
+    else if (plan === 'reopen') this.#discard(message);
   }
 
-  #toUpstream(upstream: WebSocket, data: Buffer, binary: boolean): void {
+  #toUpstream(upstream: WebSocket, message: Buffer): void {
     const { client } = this.#parts;
-    upstream.send(data, { binary }, () => {
+    if (message[0] === CHANNEL.close && !(client.canHalfClose && this.#protocol.halfClose)) {
+      if (client.canHalfClose) this.#tellOfHalfClose();
+      return;
+    }
+    upstream.send(fromBinaryMessage(this.#protocol, message), () => {
       const writable = this.#upstream === upstream && upstream.bufferedAmount < HIGH_WATER_BYTES;
       if (client.isPaused && writable) client.resume();
     });
     if (upstream.bufferedAmount >= HIGH_WATER_BYTES) client.pause();
   }
 
-  #discard(data: Buffer): void {
+  #tellOfHalfClose(): void {
+    if (this.#halfCloseTold) return;
+    this.#halfCloseTold = true;
+    this.#parts.call.log.warn(
+      { protocol: this.#protocol.name },
+      'the cluster has no way to be told the end of stdin: a command that reads to the end goes on until the client leaves',
+    );
+  }
+
+  #discard(message: Buffer): void {
     const gap = this.#gap;
-    if (gap === undefined || this.#channelOf(data) !== CHANNEL.stdin) return;
-    const { payload } = splitChannelMessage(this.#protocol, data);
+    if (gap === undefined || message[0] !== CHANNEL.stdin) return;
+    const payload = message.subarray(1);
     gap.discardedBytes += payload.length;
     if (gap.mayGiveUp && (payload.includes(CTRL_C) || payload.includes(CTRL_D))) {
       this.#fail(gap, 'given up at the terminal');
@@ -167,43 +188,56 @@ export class RemoteCommandSession {
     }
   }
 
-  #fromUpstream(upstream: WebSocket, data: Buffer, binary: boolean): void {
+  #receive(upstream: WebSocket, data: Buffer): void {
     if (upstream !== this.#upstream) return;
     this.#pulse.heard();
-    const empty = data.length <= 1;
-    const status = !empty && this.#channelOf(data) === CHANNEL.error;
+    try {
+      this.#fromUpstream(upstream, toBinaryMessage(this.#protocol, data));
+    } catch (error) {
+      this.#parts.call.log.warn({}, `gateway: ${describeError(error)}`);
+      upstream.terminate();
+    }
+  }
+
+  #fromUpstream(upstream: WebSocket, message: Buffer): void {
+    const empty = message.length <= 1;
+    const status = !empty && message[0] === CHANNEL.error;
     if (this.#gap !== undefined) {
       // Servers greet with an empty message; that says nothing about the container yet.
       if (empty) return;
-      if (status && this.#isTrouble(data) && this.#recoverer.mayTryAgain()) {
+      if (status && isTrouble(message) && this.#recoverer.mayTryAgain()) {
         upstream.terminate();
         return;
       }
       this.#goOn(status);
     }
-    if (status) this.#statusSeen = true;
-    this.#bytesDown += data.length;
-    this.#toClient(data, binary, upstream);
+    this.#bytesDown += message.length;
+    if (!status) {
+      this.#toClient(message, upstream);
+      return;
+    }
+    this.#statusSeen = true;
+    const told = translateRemoteStatus(this.#protocol, this.#parts.client.protocol, message.subarray(1));
+    if (told !== undefined) this.#toClient(channelMessage(CHANNEL.error, told), upstream);
   }
 
-  #toClient(data: Buffer | string, binary: boolean, from?: WebSocket): void {
+  #toClient(message: Buffer, from?: WebSocket): void {
     const { client } = this.#parts;
-    if (client.readyState !== WebSocket.OPEN) return;
-    client.send(data, { binary }, () => {
-      if (from?.isPaused && client.bufferedAmount < HIGH_WATER_BYTES) from.resume();
-    });
+    if (!client.isOpen) return;
+    client.send(message);
     if (client.bufferedAmount >= HIGH_WATER_BYTES) from?.pause();
   }
 
-  /** A Status that does not tell how the command ended but that it could not be reached. */
-  #isTrouble(message: Buffer): boolean {
-    const text = splitChannelMessage(this.#protocol, message).payload.toString('utf8');
-    return !/"status":\s*"Success"|"reason":\s*"NonZeroExitCode"/.test(text);
+  #clientDrained(): void {
+    const upstream = this.#upstream;
+    if (upstream?.isPaused && this.#parts.client.bufferedAmount < HIGH_WATER_BYTES) upstream.resume();
   }
 
   #upstreamClosed(upstream: WebSocket, code: number, reason: Buffer): void {
     if (upstream !== this.#upstream) return;
-    if (this.#statusSeen) {
+    // The oldest subprotocols tell success by a close without a word; they are asked for only where nothing else is spoken.
+    const silentSuccess = !this.#protocol.statusAsJson && code === 1000 && this.#gap === undefined;
+    if (this.#statusSeen || silentSuccess) {
       // The end is known; with another code kubectl would print that instead.
       this.#parts.client.close(1000, code === 1000 ? reason : undefined);
       this.#end(`gateway closed (${code})`);
@@ -291,7 +325,7 @@ export class RemoteCommandSession {
     gap.cancelTimer = clock.after(QUIET_PROOF_MS, () => this.#goOn(false));
     const size = this.#lastResize;
     this.#adopt(upstream);
-    if (size !== undefined) this.#toUpstream(upstream, size.data, size.binary);
+    if (size !== undefined) this.#toUpstream(upstream, size);
   }
 
   /** Passes on what the client has sent during the gap. */
@@ -299,10 +333,10 @@ export class RemoteCommandSession {
     const upstream = this.#upstream;
     if (upstream === undefined) return;
     const held = this.#held.take();
-    for (const { data, binary } of held) this.#toUpstream(upstream, data, binary);
+    for (const message of held) this.#toUpstream(upstream, message);
     // A new attach has a stdin of its own, which the client has ended before the cut.
-    const endHeld = held.some(({ data }) => this.#channelOf(data) === CHANNEL.close);
-    if (this.#stdinEnded && !endHeld) this.#toUpstream(upstream, closeMessage(CHANNEL.stdin), true);
+    const endHeld = held.some((message) => message[0] === CHANNEL.close);
+    if (this.#stdinEnded && !endHeld) this.#toUpstream(upstream, closeMessage(CHANNEL.stdin));
     if (upstream.bufferedAmount < HIGH_WATER_BYTES) this.#parts.client.resume();
   }
 
@@ -338,7 +372,7 @@ export class RemoteCommandSession {
       );
     } else {
       this.#notice(endedNotice({ ageMs: gap.ageMs, gapMs }));
-      const status = exitStatus(this.#protocol, exitCode, []);
+      const status = exitStatus(this.#parts.client.protocol, exitCode, []);
       this.#endClient(status, 'the container has ended');
     }
     this.#end('container ended');
@@ -349,10 +383,7 @@ export class RemoteCommandSession {
     const { tty, stdout, stderr } = this.#remote;
     if (tty ? !stdout : !stderr) return;
     const payload = noticeText(this.#remote, line);
-    this.#toClient(
-      joinChannelMessage(this.#protocol, tty ? CHANNEL.stdout : CHANNEL.stderr, payload),
-      !this.#protocol.base64,
-    );
+    this.#toClient(channelMessage(tty ? CHANNEL.stdout : CHANNEL.stderr, payload));
   }
 
   #fail(gap: Gap, why?: string): void {
@@ -367,13 +398,11 @@ export class RemoteCommandSession {
    */
   #endClient(status: RemoteStatus, reason: string): void {
     const { client } = this.#parts;
-    if (client.readyState !== WebSocket.OPEN) return;
+    if (!client.isOpen) return;
     if (!this.#statusSeen) {
       this.#statusSeen = true;
-      const payload = formatRemoteStatus(this.#protocol, status);
-      if (payload !== undefined) {
-        this.#toClient(joinChannelMessage(this.#protocol, CHANNEL.error, payload), !this.#protocol.base64);
-      }
+      const payload = formatRemoteStatus(client.protocol, status);
+      if (payload !== undefined) this.#toClient(channelMessage(CHANNEL.error, payload));
     }
     client.close(1000, reason);
   }
@@ -403,7 +432,7 @@ export class RemoteCommandSession {
     call.session.end(reason, { bytesMayBeMissing });
     const bytes = { bytesUp: this.#bytesUp, bytesDown: this.#bytesDown };
     call.log.info(
-      { kind: api.kind, protocol: client.protocol, reason, ms, resumes: this.#resumes, ...bytes },
+      { kind: api.kind, protocol: client.protocol.name, reason, ms, resumes: this.#resumes, ...bytes },
       'stream ended',
     );
     this.#resolve();
@@ -413,21 +442,15 @@ export class RemoteCommandSession {
     const onCutoff = this.#parts.call.served.exec?.onCutoff ?? 'reopen';
     return planAfterCut(this.#remote, { onCutoff, stdinEnded: this.#stdinEnded });
   }
-
-  /** The channel of a message of either side, without decoding it. */
-  #channelOf(message: Buffer): number | undefined {
-    const first = message[0];
-    if (first === undefined) return undefined;
-    return this.#protocol.base64 ? first - 0x30 : first;
-  }
 }
 
-/** A subprotocol of a later day is taken for the plainest of its family. */
-function protocolOf(name: string): RemoteProtocol {
-  const plainest = name.includes('base64') ? 'base64.channel.k8s.io' : 'channel.k8s.io';
-  const protocol = chooseRemoteProtocol([name, plainest]);
-  if (protocol === undefined) throw new Error(`unknown subprotocol ${name}`);
-  return protocol;
+function channelMessage(channel: number, payload: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.of(channel), payload]);
+}
+
+/** A Status that does not tell how the command ended but that it could not be reached. */
+function isTrouble(message: Buffer): boolean {
+  return !/"status":\s*"Success"|"reason":\s*"NonZeroExitCode"/.test(message.toString('utf8', 1));
 }
 
 /** Codes that may stand in a close frame (RFC 6455 7.4). */
