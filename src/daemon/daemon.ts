@@ -271,9 +271,11 @@ class Daemon implements RunningDaemon {
     return source;
   }
 
-  /** With a cached fleet the network is not waited for. */
+  /** With a cached fleet the network is not waited for. What only the configuration names may yet get another name. */
   async #firstRefresh(fleet: Fleet, served: ServedFleet): Promise<void> {
-    const known = fleet.table.list().length > 0;
+    const entries = fleet.table.list();
+    const guessed = this.#o.settings.projects.length > 0 && entries.some(({ state }) => state === 'UNKNOWN');
+    const known = entries.length > 0 && !guessed;
     const refresh = fleet.start();
     if (known) return;
     await Promise.race([

@@ -87,7 +87,7 @@ const membership = v.strictObject({
     v.pipe(text, v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'expected letters, digits, dots, dashes or underscores')),
   ),
   port: v.optional(whole(1, PORT_MAX)),
-  policy: v.optional(v.literal('full', 'only the policy full is carried out by this version')),
+  policy: v.optional(oneOf(['full', 'no-exec', 'read-only'])),
   identity: v.optional(text),
   endpoint: v.optional(url),
   exec: v.optional(v.strictObject({ onCutoff: v.optional(onCutoff), warnBefore: v.optional(duration) })),

@@ -92,10 +92,16 @@ export class FleetTable implements MembershipTable {
       endpoint: pinned?.endpoint ?? this.#withOverride(entry.endpoint),
       endpointSource: pinned?.endpoint === undefined ? entry.endpointSource : 'config',
       identity: pinned?.identity ?? 'default',
-      policy: pinned?.policy ?? 'full',
+      policy: this.#policy(entry),
       ...(pinned?.port === undefined ? {} : { port: pinned.port }),
       stale: entry.stale,
     };
+  }
+
+  /** The strictest that could be meant: a policy must not be lost because the project's other name is not known. */
+  #policy(entry: KnownMembership): Membership['policy'] {
+    const asked = this.#pinned.filter((pinned) => mayBePinOf(pinned, entry)).map(({ policy }) => policy);
+    return (['read-only', 'no-exec'] as const).find((policy) => asked.includes(policy)) ?? 'full';
   }
 
   /** The path is Google's. */
@@ -112,6 +118,19 @@ export function isPinOf(
   if (pinned.name === entry.name) return true;
   const tail = `locations/${entry.location}/memberships/${entry.id}`;
   return [entry.project, entry.projectId].some((project) => pinned.name === `projects/${project}/${tail}`);
+}
+
+/** As `isPinOf`, and where the one names the project by id, the other by number, and nobody knows whether it is one. */
+function mayBePinOf(
+  pinned: { readonly name: string },
+  entry: Pick<KnownMembership, 'project' | 'projectId' | 'location' | 'id' | 'name'>,
+): boolean {
+  if (isPinOf(pinned, entry)) return true;
+  const [, project = '', ...tail] = pinned.name.split('/');
+  const sameTail = tail.join('/') === `locations/${entry.location}/memberships/${entry.id}`;
+  const isNumber = (text: string): boolean => /^\d+$/.test(text);
+  const known = [entry.project, entry.projectId ?? entry.project];
+  return sameTail && known.every((own) => isNumber(own) !== isNumber(project));
 }
 
 /** Deleted, or deleted and made again under the same name: another cluster. */

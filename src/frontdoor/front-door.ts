@@ -6,6 +6,7 @@ import { headerTokens, headerValue } from '../base/flat-headers.js';
 import { type Logger, withFields } from '../base/log.js';
 import { shortId } from '../base/short-id.js';
 import { closestNames } from '../fleet/names.js';
+import { assertPolicyAllows } from '../kubernetes/access-policy.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
 import { answerRequest, answerUpgrade, ownAnswer } from '../relays/failure-answer.js';
@@ -183,7 +184,7 @@ export class FrontDoor {
     const id = shortId();
     const { served } = endpoint;
     try {
-      this.#assertAllowed(request, served, target);
+      this.#assertAllowed(request, served, { target, upgrade: false });
       relayRequest(this.#o.tools, {
         id,
         served,
@@ -210,7 +211,7 @@ export class FrontDoor {
     const id = shortId();
     const { served } = endpoint;
     try {
-      this.#assertAllowed(call.request, served, target);
+      this.#assertAllowed(call.request, served, { target, upgrade: true });
       const session = this.#o.tools.sessions.open({
         id,
         api: parseApiRequest(target),
@@ -243,10 +244,16 @@ export class FrontDoor {
     }
   }
 
-  #assertAllowed(request: IncomingMessage, served: ServedMembership, target: string): void {
+  #assertAllowed(
+    request: IncomingMessage,
+    served: ServedMembership,
+    { target, upgrade }: { target: string; upgrade: boolean },
+  ): void {
     assertLocalCaller(request.rawHeaders);
     assertLocalCredential(request.rawHeaders, [this.#o.tokens.ofMembership(served.membership.name)]);
     assertSafeTarget(target);
+    const { method = '', rawHeaders } = request;
+    assertPolicyAllows(served.membership, { method, target, headers: rawHeaders, upgrade });
   }
 
   #find(route: { project: string; location: string; id: string }): Endpoint {

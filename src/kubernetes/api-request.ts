@@ -90,3 +90,85 @@ function isTrue(query: string, name: string): boolean {
   const value = new URLSearchParams(query).get(name);
   return value !== null && value !== 'false' && value !== '0' && value !== 'False' && value !== 'FALSE';
 }
+
+/** A request target that can be read in one way only. */
+export type StrictApiRequest =
+  | {
+      readonly kind: 'path';
+      /** Of /, discovery, openapi, version, health and the like. */
+      readonly segments: readonly string[];
+    }
+  | {
+      readonly kind: 'resource';
+      readonly group: string;
+      readonly version: string;
+      readonly namespace?: string;
+      readonly resource: string;
+      readonly name?: string;
+      readonly subresource?: string;
+      /** The old /watch/ prefix. */
+      readonly prefixWatch: boolean;
+    };
+
+const WORD = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/;
+/** Of a path that names no resource: nothing that any server on the way could decode, merge or cut at. */
+const PATH_SEGMENT = /^\.?[A-Za-z0-9][A-Za-z0-9._-]*$/;
+/**
+ * RBAC objects have colons and at signs in their names, which some clients escape. No other escape is read: it could
+ * hide a slash, a dot or a word.
+ */
+const NAME = /^(?:[A-Za-z0-9_~+:@-]|\.(?!\.)|%3A|%40)+$/i;
+const QUERY = /^[!"$-~]*$/;
+
+/**
+ * Reads a target as `parseApiRequest` does, but answers undefined for whatever two servers could read differently: empty
+ * and dot segments, escapes, `;`, `\`, capitals where Kubernetes has none, a trailing slash behind a resource, and
+ * anything below a subresource. What a policy decides on is read here.
+ */
+export function parseStrictly(target: string): StrictApiRequest | undefined {
+  const mark = target.indexOf('?');
+  const path = mark === -1 ? target : target.slice(0, mark);
+  if (mark !== -1 && !QUERY.test(target.slice(mark + 1))) return undefined;
+  if (!path.startsWith('/')) return undefined;
+  const segments = path.slice(1).split('/');
+  // Discovery is asked for with a trailing slash by some clients.
+  const slash = segments.at(-1) === '';
+  if (slash) segments.pop();
+  const [root, second] = segments;
+  const core = root === 'api';
+  const head = core ? 2 : 3;
+  if ((!core && root !== 'apis') || segments.length <= head) {
+    return segments.every((segment) => PATH_SEGMENT.test(segment)) ? { kind: 'path', segments } : undefined;
+  }
+  const group = core ? '' : (second ?? '');
+  const version = segments[head - 1] ?? '';
+  if (slash || !WORD.test(version) || (!core && !WORD.test(group))) return undefined;
+  return strictResource(segments.slice(head), { group, version });
+}
+
+function strictResource(
+  segments: readonly string[],
+  api: { group: string; version: string },
+): StrictApiRequest | undefined {
+  const prefixWatch = segments[0] === 'watch' && segments.length > 1;
+  let rest = prefixWatch ? segments.slice(1) : segments;
+  let namespace: string | undefined;
+  if (rest[0] === 'namespaces' && rest.length > 2 && rest[2] !== 'finalize' && rest[2] !== 'status') {
+    namespace = rest[1];
+    rest = rest.slice(2);
+  }
+  const [resource = '', name, subresource] = rest;
+  if (rest.length > 3 || !WORD.test(resource)) return undefined;
+  if (namespace !== undefined && !WORD.test(namespace)) return undefined;
+  if (name !== undefined && (!NAME.test(name) || name === '.')) return undefined;
+  if (subresource !== undefined && !WORD.test(subresource)) return undefined;
+  return {
+    kind: 'resource',
+    ...api,
+    ...(namespace === undefined ? {} : { namespace }),
+    resource,
+    ...(name === undefined ? {} : { name }),
+    ...(subresource === undefined ? {} : { subresource }),
+    prefixWatch,
+  };
+}

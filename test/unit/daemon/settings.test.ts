@@ -96,8 +96,8 @@ t.test('mistakes are told with their place and the way out', async (t) => {
   );
   refused(
     t,
-    { yaml: 'memberships:\n- name: projects/1/locations/l/memberships/m\n  policy: read-only\n' },
-    /config\.yaml:3: .*only the policy full/,
+    { yaml: 'memberships:\n- name: projects/1/locations/l/memberships/m\n  policy: readonly\n' },
+    /config\.yaml:3: .*expected one of full, no-exec, read-only/,
   );
   refused(
     t,

@@ -3,6 +3,7 @@ import { CodedError } from '../../../src/base/errors.js';
 import { silentLogger } from '../../../src/base/log.js';
 import { createFleet, type Fleet, type FleetOptions } from '../../../src/fleet/fleet.js';
 import { createFleetCache } from '../../../src/fleet/fleet-cache.js';
+import { FleetTable } from '../../../src/fleet/fleet-table.js';
 import { createHubClient, type HubClient, type HubListing, type HubMembership } from '../../../src/fleet/hub-client.js';
 import type { JsonClient } from '../../../src/fleet/json-client.js';
 import type { MembershipChange } from '../../../src/fleet/membership.js';
@@ -459,4 +460,27 @@ t.test('names', async (t) => {
     'prod-asia1',
   ]);
   t.strictSame(closestNames('', ['a-cluster', 'b-cluster']), []);
+});
+
+t.test('a policy is not lost because the project has a second name that nobody knows', async (t) => {
+  const policyOf = (
+    pins: Record<string, 'read-only' | 'no-exec'>,
+    entry: { project: string; projectId?: string },
+  ): string => {
+    const pinned = Object.entries(pins).map(([project, policy]) => ({
+      name: `projects/${project}/locations/global/memberships/m`,
+      policy,
+    }));
+    const table = new FleetTable({ pinned });
+    const name = `projects/${entry.project}/locations/global/memberships/m`;
+    const known = { name, listedUnder: '', location: 'global', id: 'm', kind: 'attached', state: 'READY' } as const;
+    table.update([{ ...known, ...entry, endpoint: 'https://x.example/v1', endpointSource: 'formula', stale: false }]);
+    return table.get(name)?.policy ?? 'none';
+  };
+  t.equal(policyOf({ demo: 'read-only' }, { project: '12', projectId: 'demo' }), 'read-only');
+  t.equal(policyOf({ demo: 'read-only' }, { project: '12' }), 'read-only', 'it may be its id');
+  t.equal(policyOf({ 12: 'no-exec' }, { project: 'demo', projectId: 'demo' }), 'no-exec', 'it may be its number');
+  t.equal(policyOf({ other: 'read-only' }, { project: '12', projectId: 'demo' }), 'full');
+  t.equal(policyOf({ 13: 'read-only' }, { project: '12' }), 'full');
+  t.equal(policyOf({ 12: 'no-exec', demo: 'read-only' }, { project: '12', projectId: 'demo' }), 'read-only');
 });
