@@ -9,11 +9,12 @@ import { closestNames } from '../fleet/names.js';
 import { assertPolicyAllows } from '../kubernetes/access-policy.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
-import { answerRequest, answerUpgrade, ownAnswer } from '../relays/failure-answer.js';
+import { answerRequest, answerUpgrade, ownAnswer, writeRefusal } from '../relays/failure-answer.js';
 import { relayPortForward } from '../relays/relay-port-forward.js';
 import { relayRemoteCommand } from '../relays/relay-remote-command.js';
 import { relayRequest } from '../relays/relay-request.js';
 import { relayUpgrade, type UpgradeCall } from '../relays/relay-upgrade.js';
+import { RememberedRefusals } from '../relays/remembered-refusals.js';
 import type { RelayTools, ServedMembership } from '../relays/served-membership.js';
 import { type Listener, type ListenerHandlers, listen } from './listener.js';
 import { assertLocalCaller, assertLocalCredential } from './local-access.js';
@@ -38,12 +39,14 @@ export class FrontDoor {
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #streams = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
+  readonly #refusals: RememberedRefusals;
   #certificate: CertificatePair;
   #draining = false;
   #hub: Listener | undefined;
 
   constructor(options: FrontDoorOptions) {
     this.#o = options;
+    this.#refusals = new RememberedRefusals({ clock: options.tools.clock });
     this.#certificate = options.certificate;
   }
 
@@ -212,6 +215,13 @@ export class FrontDoor {
     const { served } = endpoint;
     try {
       this.#assertAllowed(call.request, served, { target, upgrade: true });
+      const refusable = { membership: served.membership.name, target, headers: call.request.rawHeaders };
+      const refused = this.#refusals.recall(refusable);
+      if (refused !== undefined) {
+        this.#o.log.debug({ id }, 'the second try of a refused upgrade: refused with the same words');
+        writeRefusal(call.socket, refused);
+        return;
+      }
       const session = this.#o.tools.sessions.open({
         id,
         api: parseApiRequest(target),
@@ -228,6 +238,7 @@ export class FrontDoor {
         target,
         log: this.#callLog(id, served),
         signal: this.#stopping.signal,
+        onRefusal: (refusal) => this.#refusals.remember(refusable, refusal),
       };
       const stream = chooseRelay(upgradeCall)(this.#o.tools, upgradeCall).catch((error: unknown) => {
         this.#o.log.error({ id }, `upgrade relay: ${describeError(error)}`);
@@ -306,12 +317,12 @@ export interface FrontDoorOptions {
 
 /** The relay for an upgrade: by what it asks for and by the protocol it names. */
 function chooseRelay(call: UpgradeCall): (tools: RelayTools, call: UpgradeCall) => Promise<void> {
-  const webSocket = headerTokens(call.request.rawHeaders, 'upgrade').some(
-    (token) => token.toLowerCase() === 'websocket',
+  const understood = headerTokens(call.request.rawHeaders, 'upgrade').some((token) =>
+    ['websocket', 'spdy/3.1'].includes(token.toLowerCase()),
   );
   const { kind } = parseApiRequest(call.target);
   if (kind === 'port-forward') return relayPortForward;
-  if (webSocket && (kind === 'exec' || kind === 'attach')) return relayRemoteCommand;
+  if (understood && (kind === 'exec' || kind === 'attach')) return relayRemoteCommand;
   return relayUpgrade;
 }
 
