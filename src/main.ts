@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
+import { isatty } from 'node:tty';
 import envPaths from 'env-paths';
 import { systemClock } from './base/clock.js';
 import { runCommandLine } from './commands/program.js';
@@ -12,6 +13,11 @@ const paths = envPaths('connect-gateway-proxy', { suffix: '' });
 
 // A reader that has gone (`| head`) is no failure of ours.
 process.stdout.on('error', () => process.exit(0));
+
+/** A terminal that hangs up sends the signal that everybody else sends for a reload. */
+function terminalIsGone(): boolean {
+  return process.platform === 'win32' || (process.stderr.isTTY === true && !isatty(2));
+}
 
 const exitCode = await runCommandLine(process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),
@@ -26,6 +32,14 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   onSignal: (listener) => {
     process.on('SIGINT', () => listener('SIGINT'));
     process.on('SIGTERM', () => listener('SIGTERM'));
+    process.on('SIGHUP', () => {
+      if (terminalIsGone()) listener('SIGTERM');
+    });
+  },
+  onReload: (listener) => {
+    process.on('SIGHUP', () => {
+      if (!terminalIsGone()) listener();
+    });
   },
   pause: async (ms) => await pause(ms),
   exit: (code) => process.exit(code),

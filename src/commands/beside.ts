@@ -12,7 +12,10 @@ export interface DaemonBeside {
   readonly settings: Settings;
   readonly state: State;
   readonly record: DaemonRecord;
-  call(path: string, options?: { method?: 'GET' | 'POST'; credential?: boolean }): Promise<HubAnswer>;
+  call(
+    path: string,
+    options?: { method?: 'GET' | 'POST'; credential?: boolean; deadlineMs?: number },
+  ): Promise<HubAnswer>;
   memberships(): Promise<MembershipView[]>;
   /** Asks the API server of a membership, as the membership's identity. */
   callMembership(

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { createLogger } from '../base/log.js';
 import type { RunningDaemon } from '../daemon/daemon.js';
+import type { Settings } from '../daemon/settings.js';
 import type { CommandIo } from './io.js';
 import { serve } from './serve.js';
 import { addSettingOptions, settingsOf } from './settings-options.js';
@@ -37,7 +38,7 @@ async function runDemo(command: Command, io: CommandIo): Promise<number> {
   const tokenFile = join(workDir, 'token');
   writeFileSync(caFile, emulator.caCertificate, { mode: 0o600 });
   writeFileSync(tokenFile, emulator.accessToken, { mode: 0o600 });
-  const settings = settingsOf(command, io, {
+  const emulated = {
     ...fallbacks,
     identities: { default: { source: 'token-file', tokenFile } },
     endpoints: {
@@ -47,8 +48,10 @@ async function runDemo(command: Command, io: CommandIo): Promise<number> {
       cloudresourcemanager: emulator.url,
       caFile,
     },
-  });
-  return await serve(io, settings, {
+  };
+  const loadSettings = (): Settings => settingsOf(command, io, emulated);
+  return await serve(io, loadSettings(), {
+    loadSettings,
     onReady: (daemon) => io.out(welcome(daemon)),
     onStopped: async () => {
       await emulator.close();

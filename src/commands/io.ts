@@ -15,6 +15,8 @@ export interface CommandIo {
   readonly paths: { readonly config: string; readonly data: string };
   /** Calls the listener at SIGINT and SIGTERM with the signal's name. */
   onSignal(listener: (signal: 'SIGINT' | 'SIGTERM') => void): void;
+  /** Calls the listener when a reload is asked for by a signal. A terminal that was closed is a SIGTERM instead. */
+  onReload(listener: () => void): void;
   /** Waits, and keeps the process alive meanwhile, which the clock's timers do not. */
   pause(ms: number): Promise<void>;
   /** Ends the process at once. */

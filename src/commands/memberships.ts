@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import type { MembershipView } from '../daemon/served-fleet.js';
 import { daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
+import { reloadDaemon } from './reload.js';
 import { addSettingOptions } from './settings-options.js';
 import { table } from './table.js';
 
@@ -13,7 +14,7 @@ export function addMemberships(program: Command, io: CommandIo): void {
     .option('--refresh', 'ask the fleet again first')
     .action(async (options: { output: string; refresh?: true }) => {
       const daemon = daemonBeside(command, io);
-      if (options.refresh) await daemon.call('/-/reload', { method: 'POST' });
+      if (options.refresh) await reloadDaemon(daemon);
       const memberships = await daemon.memberships();
       if (options.output === 'json') io.out(`${JSON.stringify({ memberships }, null, 2)}\n`);
       else if (memberships.length === 0) io.err("the fleet has no memberships yet; see the daemon's log\n");

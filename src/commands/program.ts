@@ -6,6 +6,7 @@ import type { CommandIo } from './io.js';
 import { addKubeconfig } from './kubeconfig.js';
 import { addMemberships } from './memberships.js';
 import { addRbac } from './rbac.js';
+import { addReload } from './reload.js';
 import { addRun } from './run.js';
 import { addSessions } from './sessions.js';
 import { addStatus } from './status.js';
@@ -35,6 +36,7 @@ export async function runCommandLine(argv: readonly string[], io: CommandIo): Pr
   addMemberships(program, io);
   addKubeconfig(program, io);
   addSessions(program, io);
+  addReload(program, io);
   addStatus(program, io, setExitCode);
   addRbac(program, io, setExitCode);
   addStop(program, io);

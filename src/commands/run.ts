@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { Settings } from '../daemon/settings.js';
 import type { CommandIo } from './io.js';
 import { serve } from './serve.js';
 import { addSettingOptions, settingsOf } from './settings-options.js';
@@ -7,6 +8,9 @@ export function addRun(program: Command, io: CommandIo, setExitCode: (code: numb
   const command = program
     .command('run')
     .description('run the daemon in the foreground; SIGTERM drains, a second signal ends at once')
-    .action(async () => setExitCode(await serve(io, settingsOf(command, io))));
+    .action(async () => {
+      const loadSettings = (): Settings => settingsOf(command, io);
+      setExitCode(await serve(io, loadSettings(), { loadSettings }));
+    });
   addSettingOptions(command, 'all');
 }

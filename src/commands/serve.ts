@@ -13,7 +13,12 @@ const SIGNAL_EXIT = { SIGINT: 130, SIGTERM: 143 } as const;
 export async function serve(
   io: CommandIo,
   settings: Settings,
-  hooks: { onReady?: (daemon: RunningDaemon) => void; onStopped?: () => Promise<void> } = {},
+  hooks: {
+    /** Reads the settings again, for a reload. */
+    loadSettings: () => Settings;
+    onReady?: (daemon: RunningDaemon) => void;
+    onStopped?: () => Promise<void>;
+  },
 ): Promise<number> {
   const log = createLogger({ level: settings.log.level, format: settings.log.format, write: io.err });
   let running: RunningDaemon | undefined;
@@ -26,10 +31,15 @@ export async function serve(
     asked = true;
     running.drain(signal).catch(() => io.exit(1));
   });
+  io.onReload(() => {
+    // A refusal has been logged, which is all that can be done with it here.
+    running?.reload('SIGHUP').catch(() => {});
+  });
   try {
     // Loaded here: the commands beside the daemon answer sooner without it.
     const { startDaemon } = await import('../daemon/daemon.js');
-    running = await startDaemon({ settings, clock: io.clock, log, version: io.version, env: io.env });
+    const { loadSettings } = hooks;
+    running = await startDaemon({ settings, loadSettings, clock: io.clock, log, version: io.version, env: io.env });
     hooks.onReady?.(running);
     await running.closed;
   } finally {

@@ -14,11 +14,13 @@ import { createDialer } from '../gateway/dial.js';
 import { forwardProxySettings } from '../gateway/forward-proxy.js';
 import { createHttpUpstream, type HttpUpstream } from '../gateway/http-upstream.js';
 import { type EndedSessionView, SessionRegistry, type SessionView } from '../relays/sessions.js';
+import { watchConfigFile } from './config-watch.js';
 import { CutoffBook } from './cutoff-book.js';
 import { lockInstance } from './instance-lock.js';
 import { updateKubeconfigFile } from './kubeconfig.js';
 import { ownHubAnswers } from './own-hub.js';
 import { namingOwner, PortBook } from './ports.js';
+import { Reloader, type ReloadReport } from './reload.js';
 import { bracketed, type MembershipView, ServedFleet } from './served-fleet.js';
 import type { Settings } from './settings.js';
 import { State } from './state.js';
@@ -47,6 +49,8 @@ export interface RunningDaemon {
   readonly closed: Promise<void>;
   /** readyz first, then nothing new, then what runs gets a bounded time. Repeated calls join the first. */
   drain(reason: string): Promise<void>;
+  /** Reads the settings again and asks the fleet. Rejects when they are refused; what was in force stays so. */
+  reload(cause: string): Promise<ReloadReport>;
   /** Ends everything at once. */
   kill(): void;
 }
@@ -54,12 +58,7 @@ export interface RunningDaemon {
 /** Puts the parts together. Rejects with a CodedError when the hub cannot be served; a single membership never stops it. */
 export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
   const { settings } = options;
-  if (settings.projects.length === 0 && settings.memberships.length === 0) {
-    throw new UsageError(
-      'nothing to serve: name the fleet host project with --projects PROJECT, or under projects: in the config file; connect-gateway-proxy demo needs neither',
-      { code: 'nothing-to-serve' },
-    );
-  }
+  assertSomethingToServe(settings);
   const state = State.open(settings.stateDir);
   const lock = await lockInstance({
     path: state.path('daemon.lock'),
@@ -80,6 +79,8 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
 
 export interface DaemonOptions {
   readonly settings: Settings;
+  /** Reads them again, for a reload; without it a reload only asks the fleet. Throws a UsageError. */
+  readonly loadSettings?: () => Settings;
   readonly clock: Clock;
   readonly log: Logger;
   /** Of the package. */
@@ -92,11 +93,15 @@ class Daemon implements RunningDaemon {
   readonly #o: DaemonOptions;
   readonly #state: State;
   readonly #lock: { release(): void };
-  readonly #identities = new Map<string, TokenSource>();
+  #settings: Settings;
+  readonly #reloader: Reloader;
+  #identities = new Map<string, TokenSource>();
+  /** Of settings that were replaced: what began with them goes on with them. */
+  readonly #retired: TokenSource[] = [];
   readonly #stopping = new AbortController();
   readonly #phase = { started: false, draining: false };
   readonly #sessions: SessionRegistry;
-  readonly #cutoffs: CutoffBook;
+  #cutoffs: CutoffBook;
   readonly closed: Promise<void>;
   #resolveClosed = (): void => {};
   #draining: Promise<void> | undefined;
@@ -110,11 +115,15 @@ class Daemon implements RunningDaemon {
     this.#o = options;
     this.#state = state;
     this.#lock = lock;
+    this.#settings = options.settings;
     this.#sessions = new SessionRegistry({ clock: options.clock });
-    this.#cutoffs = new CutoffBook({
-      assumedMs: options.settings.cutoff.assume,
-      remembered: state.readJson('cutoffs.json'),
-      save: (ages) => state.writeJson('cutoffs.json', ages),
+    this.#cutoffs = this.#createCutoffs();
+    this.#reloader = new Reloader({
+      load: options.loadSettings ?? ((): Settings => this.#settings),
+      current: () => this.#settings,
+      check: (settings) => this.#check(settings),
+      apply: (settings, changed) => this.#apply(settings, changed),
+      log: options.log,
     });
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
@@ -126,7 +135,7 @@ class Daemon implements RunningDaemon {
   }
 
   get kubeconfigFile(): string {
-    return this.#o.settings.kubeconfigFile;
+    return this.#settings.kubeconfigFile;
   }
 
   memberships(): MembershipView[] {
@@ -162,7 +171,7 @@ class Daemon implements RunningDaemon {
         memberships: () => ({ memberships: this.memberships() }),
         sessions: () => this.#sessionReport(),
         onSessionEvent: (listener) => this.#sessions.onEvent(listener),
-        reload: () => this.#reload(),
+        reload: () => this.reload('POST /-/reload'),
         shutdown: () => void this.drain('asked to stop'),
       },
       log,
@@ -179,8 +188,8 @@ class Daemon implements RunningDaemon {
       table: this.#fleet.table,
       identity: (name) => this.#identity(name),
       execOf: (name) => {
-        const own = settings.memberships.find((pinned) => pinned.name === name)?.exec?.onCutoff;
-        return { onCutoff: own ?? settings.exec.onCutoff };
+        const { memberships, exec } = this.#settings;
+        return { onCutoff: memberships.find((pinned) => pinned.name === name)?.exec?.onCutoff ?? exec.onCutoff };
       },
       address: settings.listen.address,
       log,
@@ -190,6 +199,7 @@ class Daemon implements RunningDaemon {
     await this.#firstRefresh(this.#fleet, this.#served);
     this.#state.writeDaemon({ pid: process.pid, hubUrl: this.hubUrl, startedAt, version: this.#o.version });
     this.#renewCertificateLater();
+    this.#watchConfig();
     this.#phase.started = true;
     const count = this.#fleet.table.list().length;
     log.info({ hub: this.hubUrl, memberships: count, kubeconfig: this.kubeconfigFile }, 'ready');
@@ -198,6 +208,10 @@ class Daemon implements RunningDaemon {
   drain(reason: string): Promise<void> {
     this.#draining ??= this.#drain(reason);
     return this.#draining;
+  }
+
+  reload(cause: string): Promise<ReloadReport> {
+    return this.#reloader.reload(cause);
   }
 
   kill(): void {
@@ -221,7 +235,7 @@ class Daemon implements RunningDaemon {
     this.#stopping.abort(new Error('the daemon is stopping'));
     this.#served?.stop();
     this.#fleet?.close();
-    for (const identity of this.#identities.values()) identity.close();
+    for (const identity of [...this.#identities.values(), ...this.#retired]) identity.close();
     this.#state.removeDaemon(process.pid);
     this.#lock.release();
     const done = this.#resolveClosed;
@@ -260,15 +274,17 @@ class Daemon implements RunningDaemon {
   #identity(name: string): TokenSource {
     const existing = this.#identities.get(name);
     if (existing !== undefined) return existing;
-    const { settings, clock, log, env } = this.#o;
-    const identity = settings.identities[name];
-    if (identity === undefined) {
-      const known = Object.keys(settings.identities).join(', ');
-      throw new UsageError(`there is no identity ${JSON.stringify(name)}; configured are ${known}`);
-    }
-    const source = createTokenSource({ name, identity, clock, log, env });
+    const source = this.#createIdentity(name, this.#settings);
     this.#identities.set(name, source);
     return source;
+  }
+
+  #createIdentity(name: string, { identities }: Settings): TokenSource {
+    const { clock, log, env } = this.#o;
+    const identity = identities[name];
+    if (identity !== undefined) return createTokenSource({ name, identity, clock, log, env });
+    const known = Object.keys(identities).join(', ');
+    throw new UsageError(`there is no identity ${JSON.stringify(name)}; configured are ${known}`);
   }
 
   /** With a cached fleet the network is not waited for. What only the configuration names may yet get another name. */
@@ -296,14 +312,57 @@ class Daemon implements RunningDaemon {
     return { live, ended: this.#sessions.ended() };
   }
 
-  async #reload(): Promise<unknown> {
-    const report = await this.#fleet?.refresh();
+  /** What would be found out only when the settings are in force. */
+  #check(settings: Settings): void {
+    assertSomethingToServe(settings);
+    for (const name of new Set(settings.memberships.map(({ identity = 'default' }) => identity))) {
+      if (sameIdentity(name, settings, this.#settings)) continue;
+      this.#createIdentity(name, settings).close();
+    }
+  }
+
+  async #apply(settings: Settings, changed: readonly string[]): Promise<Partial<ReloadReport>> {
+    const before = this.#settings;
+    this.#settings = settings;
+    for (const [name, source] of this.#identities) {
+      if (sameIdentity(name, before, settings)) continue;
+      this.#identities.delete(name);
+      this.#retired.push(source);
+    }
+    if (changed.includes('cutoff.assume')) this.#cutoffs = this.#createCutoffs();
+    const otherFleet = changed.includes('projects') || changed.includes('memberships');
+    // Both change the table before they wait for Google.
+    const finding = otherFleet
+      ? this.#fleet?.reconfigure({ projects: settings.projects, pinned: settings.memberships })
+      : this.#fleet?.refresh();
+    if (changed.length > 0) await this.#served?.reapply();
+    const found = await finding;
     await this.#served?.settled();
-    return report ?? {};
+    return { ...found };
+  }
+
+  #createCutoffs(): CutoffBook {
+    return new CutoffBook({
+      assumedMs: this.#settings.cutoff.assume,
+      remembered: this.#state.readJson('cutoffs.json'),
+      save: (ages) => this.#state.writeJson('cutoffs.json', ages),
+    });
+  }
+
+  #watchConfig(): void {
+    const { loadSettings, clock, log } = this.#o;
+    const { configFile } = this.#settings;
+    if (loadSettings === undefined || configFile === undefined) return;
+    const onChange = (): void => {
+      // A refusal has been logged, which is all that can be done with it here.
+      this.reload(`change of ${configFile}`).catch(() => {});
+    };
+    const stop = watchConfigFile({ path: configFile, clock, log, onChange });
+    this.#stopping.signal.addEventListener('abort', stop, { once: true });
   }
 
   #writeKubeconfig(): void {
-    const { settings } = this.#o;
+    const settings = this.#settings;
     const authority = this.#state.authorityCertificate();
     if (authority === undefined) return;
     const entries = this.memberships().flatMap(({ url, alias, name }) =>
@@ -329,6 +388,18 @@ class Daemon implements RunningDaemon {
     });
     this.#stopping.signal.addEventListener('abort', cancel, { once: true });
   }
+}
+
+function assertSomethingToServe({ projects, memberships }: Settings): void {
+  if (projects.length > 0 || memberships.length > 0) return;
+  throw new UsageError(
+    'nothing to serve: name the fleet host project with --projects PROJECT, or under projects: in the config file; connect-gateway-proxy demo needs neither',
+    { code: 'nothing-to-serve' },
+  );
+}
+
+function sameIdentity(name: string, a: Settings, b: Settings): boolean {
+  return JSON.stringify(a.identities[name]) === JSON.stringify(b.identities[name]);
 }
 
 function readExtraCa(path: string | undefined): string | undefined {

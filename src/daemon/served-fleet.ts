@@ -53,6 +53,12 @@ export class ServedFleet {
     await this.#work;
   }
 
+  /** Identities or other settings have changed behind the same memberships: calls from now on use the new ones. */
+  async reapply(): Promise<void> {
+    this.#work = this.#work.then(() => this.#carryOut({ added: [], changed: this.#o.table.list(), removed: [] }));
+    await this.#work;
+  }
+
   /** Resolves when every change so far has been carried out. */
   async settled(): Promise<void> {
     await this.#work;
@@ -72,16 +78,29 @@ export class ServedFleet {
       this.#problems.delete(name);
       this.#o.log.info({ membership: alias }, 'membership is gone from the fleet');
     }
-    for (const membership of change.changed) {
-      const served = this.#served(membership);
-      if (served !== undefined) this.#o.door.update(served);
-    }
-    await Promise.all(change.added.map((membership) => this.#open(membership)));
+    const reopened = change.changed.filter((membership) => !this.#update(membership));
+    await Promise.all([...change.added, ...reopened].map((membership) => this.#open(membership)));
     try {
       this.#o.onServed();
     } catch (error) {
       this.#o.log.error({}, describeError(error));
     }
+  }
+
+  /** Answers false where it must be opened anew: on another port, or because it is not served so far. */
+  #update(membership: Membership): boolean {
+    const { door } = this.#o;
+    const { name, port } = membership;
+    const open = door.portOf(name);
+    const moved = port !== undefined && open !== port;
+    const served = this.#served(membership);
+    if (served !== undefined && open !== undefined && !moved) {
+      door.update(served);
+      return true;
+    }
+    // Where it cannot be served as configured: better not at all than with settings that a person has taken back.
+    door.close(name);
+    return served === undefined;
   }
 
   async #open(membership: Membership): Promise<void> {

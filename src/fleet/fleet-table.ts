@@ -14,7 +14,7 @@ export interface PinnedMembership {
 
 /** The served memberships: what is known, under the names and settings of the configuration. */
 export class FleetTable implements MembershipTable {
-  readonly #pinned: readonly PinnedMembership[];
+  #pinned: readonly PinnedMembership[];
   /** Takes the place of scheme and host of every endpoint that the configuration does not name in full. */
   readonly #override: string | undefined;
   readonly #listeners = new Set<(change: MembershipChange) => void>();
@@ -36,6 +36,11 @@ export class FleetTable implements MembershipTable {
   onChange(listener: (change: MembershipChange) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** For the next `update`. */
+  usePins(pinned: readonly PinnedMembership[]): void {
+    this.#pinned = pinned;
   }
 
   /** Takes over what is known now and tells the listeners what that changes. */

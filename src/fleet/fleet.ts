@@ -33,6 +33,8 @@ export interface Fleet {
   refresh(): Promise<RefreshReport>;
   /** Refreshes now and from time to time. Resolves after the first refresh. */
   start(): Promise<void>;
+  /** Pins hold at once; memberships of new projects come with the refresh, whose report this answers. */
+  reconfigure(next: Pick<FleetOptions, 'projects' | 'pinned'>): Promise<RefreshReport>;
   close(): void;
 }
 
@@ -58,7 +60,7 @@ interface ProjectIds {
 
 class GoogleFleet implements Fleet {
   readonly table: FleetTable;
-  readonly #o: FleetOptions;
+  #o: FleetOptions;
   readonly #stopping = new AbortController();
   readonly #ids = new Map<string, ProjectIds>();
   /** By the project as configured; under '' what only the configuration names. */
@@ -96,6 +98,20 @@ class GoogleFleet implements Fleet {
     this.#failuresInARow = failed ? this.#failuresInARow + 1 : 0;
     const pause = failed ? Math.min(REFRESH_MS, FIRST_RETRY_MS * 2 ** (this.#failuresInARow - 1)) : REFRESH_MS;
     this.#cancelNext = this.#o.clock.after(pause, () => void this.start());
+  }
+
+  async reconfigure({ projects, pinned }: Pick<FleetOptions, 'projects' | 'pinned'>): Promise<RefreshReport> {
+    this.#o = { ...this.#o, projects, pinned };
+    for (const project of this.#found.keys()) if (!projects.includes(project)) this.#found.delete(project);
+    for (const name of this.#absent) {
+      if (!pinned.some((pin) => pin.name === name && pin.endpoint === undefined)) this.#absent.delete(name);
+    }
+    this.#found.set('', this.#byHand());
+    this.table.usePins(pinned);
+    this.#publish();
+    // One that is under way has not asked for the new projects.
+    await this.#refreshing;
+    return await this.refresh();
   }
 
   close(): void {

@@ -29,6 +29,7 @@ async function run(...args: string[]): Promise<{ code: number; out: string; err:
     version: '0.0.0-test',
     paths: { config: folder, data: folder },
     onSignal: () => {},
+    onReload: () => {},
     pause: async () => {},
     exit: (code) => {
       throw new Error(`exit ${code}`);
