@@ -1,5 +1,5 @@
 import { WebSocket } from 'ws';
-import { describeError } from '../../base/errors.js';
+import { type CodedError, describeError } from '../../base/errors.js';
 import { Redial } from '../../gateway/redial.js';
 import type { ApiRequest } from '../../kubernetes/api-request.js';
 import type { RemoteProtocol, RemoteStatus } from '../../kubernetes/remote-command.js';
@@ -28,6 +28,7 @@ import type { UpgradeCall } from '../relay-upgrade.js';
 import type { Dialled } from '../remote-command-upstream.js';
 import type { RelayTools } from '../served-membership.js';
 import { requestHeaders } from '../upstream-headers.js';
+import { askForCause, causeInWords, statusOfCut, withinMessage } from './cause.js';
 import { protocolOf, type RemoteCommandClient } from './client.js';
 import { HeldInput, HIGH_WATER_BYTES } from './held-input.js';
 import { Pulse } from './pulse.js';
@@ -57,6 +58,8 @@ interface Gap {
   readonly cutAt: number;
   readonly ageMs: number;
   readonly detail: string;
+  /** Known where Google has said it. */
+  cause?: CodedError | undefined;
   /** Set as soon as another upstream is open. */
   notice?: string;
   /** A person has been told that they may give up. */
@@ -84,6 +87,8 @@ export class RemoteCommandSession {
   /** When this upstream was opened. */
   #openedAt: number;
   #gap: Gap | undefined;
+  /** What Google has said on the error channel: the upstream that said it is being ended. */
+  #saidCause: CodedError | undefined;
   #lastResize: Buffer | undefined;
   #stdinEnded = false;
   #halfCloseTold = false;
@@ -202,6 +207,14 @@ export class RemoteCommandSession {
   #fromUpstream(upstream: WebSocket, message: Buffer): void {
     const empty = message.length <= 1;
     const status = !empty && message[0] === CHANNEL.error;
+    if (status && isTrouble(message)) {
+      // Not how the command ended but that the gateway lost it: a cut like any other.
+      this.#saidCause = causeInWords(message.toString('utf8', 1), this.#parts.call.served, this.#ageMs());
+      if (this.#saidCause !== undefined) {
+        upstream.terminate();
+        return;
+      }
+    }
     if (this.#gap !== undefined) {
       // Servers greet with an empty message; that says nothing about the container yet.
       if (empty) return;
@@ -263,11 +276,12 @@ export class RemoteCommandSession {
       cancelTimer: () => {},
     };
     const gap = this.#gap;
+    gap.cause = this.#saidCause ?? causeInWords(reason.toString('utf8'), this.#parts.call.served, gap.ageMs);
+    this.#saidCause = undefined;
     delete gap.notice;
     const plan = this.#plan();
     if (plan === 'end') {
-      this.#fail(gap);
-      this.#end(`gateway closed (${code})`);
+      void this.#failWithCause(gap).then(() => this.#end(`gateway closed (${code})`));
       return;
     }
     this.#parts.call.log.info({ code, plan }, 'session cut');
@@ -309,6 +323,7 @@ export class RemoteCommandSession {
     if (recovery.kind === 'open') this.#resume(gap, recovery);
     else if (recovery.kind === 'ended') this.#containerEnded(gap, recovery);
     else {
+      gap.cause = recovery.cause ?? gap.cause;
       this.#fail(gap, recovery.message);
       this.#end('could not go on');
     }
@@ -386,10 +401,26 @@ export class RemoteCommandSession {
     this.#toClient(channelMessage(tty ? CHANNEL.stdout : CHANNEL.stderr, payload));
   }
 
-  #fail(gap: Gap, why?: string): void {
-    const detail = why ?? gap.detail;
-    const message = cutMessage(this.#remote, { ageMs: gap.ageMs, detail });
-    this.#endClient(lostSessionStatus(message), 'the gateway cut the session');
+  /** Whoever must end their command is told why, as far as that can be learned. */
+  async #failWithCause(gap: Gap): Promise<void> {
+    const { tools, call } = this.#parts;
+    gap.cause ??= await askForCause({
+      tools,
+      served: call.served,
+      remote: this.#remote,
+      headers: requestHeaders(call.request.rawHeaders),
+      signal: this.#leave.signal,
+    });
+    this.#fail(gap);
+  }
+
+  #fail(gap: Gap, why = gap.cause?.message ?? gap.detail): void {
+    const message = cutMessage(this.#remote, { ageMs: gap.ageMs, detail: withinMessage(why) });
+    this.#endClient(statusOfCut(message, gap.cause), 'the gateway cut the session');
+  }
+
+  #ageMs(): number {
+    return this.#parts.tools.clock.monotonic() - this.#openedAt;
   }
 
   /**
