@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import * as tls from 'node:tls';
 import type { CertificatePair } from '../../src/base/certificates.js';
 import { createAuthority, issueServerCertificate } from '../../src/base/certificates.js';
-import { systemClock } from '../../src/base/clock.js';
+import { type Clock, systemClock } from '../../src/base/clock.js';
 import { silentLogger } from '../../src/base/log.js';
 import type { AccessToken, TokenSource } from '../../src/credentials/token-source.js';
 import type { Membership } from '../../src/fleet/membership.js';
@@ -121,7 +121,10 @@ export interface TestFrontDoor {
 }
 
 /** A front door with one membership `prod` in front of a test gateway. */
-export async function openTestFrontDoor(options: { own?: Partial<OwnApiSource> } = {}): Promise<TestFrontDoor> {
+export async function openTestFrontDoor(
+  options: { own?: Partial<OwnApiSource>; clock?: Clock } = {},
+): Promise<TestFrontDoor> {
+  const { clock = systemClock } = options;
   const [gateway, { ca, pair }] = await Promise.all([startTestGateway(), testCertificates()]);
   const dialer = createDialer({ proxy: {} });
   const upstream = createHttpUpstream({ dialer });
@@ -133,9 +136,9 @@ export async function openTestFrontDoor(options: { own?: Partial<OwnApiSource> }
     tools: {
       http: upstream,
       dialer,
-      clock: systemClock,
+      clock,
       random: () => 0,
-      sessions: new SessionRegistry({ clock: systemClock }),
+      sessions: new SessionRegistry({ clock }),
       onCut: () => {},
     },
     own: {

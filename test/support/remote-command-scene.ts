@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocket, WebSocketServer } from 'ws';
+import type { Clock } from '../../src/base/clock.js';
 import type { RemoteProtocol } from '../../src/kubernetes/remote-command.js';
 import { chooseRemoteProtocol, joinChannelMessage, splitChannelMessage } from '../../src/kubernetes/remote-command.js';
 import { GATEWAY_PREFIX, openTestFrontDoor, type TestFrontDoor } from './front-door.js';
@@ -143,8 +144,8 @@ export class RemoteCommandScene {
     });
   }
 
-  static async open(): Promise<RemoteCommandScene> {
-    return new RemoteCommandScene(await openTestFrontDoor());
+  static async open(options: { clock?: Clock } = {}): Promise<RemoteCommandScene> {
+    return new RemoteCommandScene(await openTestFrontDoor(options));
   }
 
   /** Upgrades that nobody has taken. */
