@@ -14,7 +14,7 @@ interface Scene {
   readonly folder: string;
 }
 
-for (const version of ['1.31', '1.33']) {
+for (const version of ['1.27', '1.29', '1.31', '1.33']) {
   const found = findKubectl(version);
   if ('missing' in found) {
     if (process.env['CI']) t.fail(found.missing);

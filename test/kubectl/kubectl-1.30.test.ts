@@ -1,3 +1,3 @@
 import { tellStory } from './story.js';
 
-tellStory('1.30', { streams: false });
+tellStory('1.30', { portForward: false });

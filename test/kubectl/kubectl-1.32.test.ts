@@ -1,3 +1,3 @@
 import { tellStory } from './story.js';
 
-tellStory('1.32', { streams: true });
+tellStory('1.32', { portForward: true });

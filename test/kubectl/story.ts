@@ -20,7 +20,7 @@ export interface Scene {
 }
 
 /** The list of issue 2 with one kubectl, against every membership of the demo fleet. */
-export function tellStory(version: string, o: { streams: boolean }): void {
+export function tellStory(version: string, o: { portForward: boolean }): void {
   const found = findKubectl(version);
   if ('missing' in found) {
     // On a person's machine a missing client is no failure of the product; in CI it is one of the gate.
@@ -41,7 +41,7 @@ export function tellStory(version: string, o: { streams: boolean }): void {
       const scene: Scene = { kubectl, daemon, context, folder, namespace, version };
       await t.test(`${context}: reading`, (t) => tellReadStory(t, scene));
       await t.test(`${context}: writing`, (t) => tellObjectStory(t, scene));
-      if (o.streams) await t.test(`${context}: streams`, (t) => tellStreamStory(t, scene));
+      await t.test(`${context}: streams`, (t) => tellStreamStory(t, scene, o));
     }
   });
 }

@@ -7,6 +7,8 @@ import type { Clock } from '../../src/base/clock.js';
 import type { RemoteProtocol } from '../../src/kubernetes/remote-command.js';
 import { chooseRemoteProtocol, joinChannelMessage, splitChannelMessage } from '../../src/kubernetes/remote-command.js';
 import { GATEWAY_PREFIX, openTestFrontDoor, type TestFrontDoor } from './front-door.js';
+import { Mailbox } from './mailbox.js';
+import { SpdyClientEnd, type SpdyClientOptions } from './spdy-command-client.js';
 
 /** Ways in which a gateway ends an upgraded connection. */
 export const WEBSOCKET_CUTS = {
@@ -21,48 +23,20 @@ export const WEBSOCKET_CUTS = {
 
 export type WebSocketCut = keyof typeof WEBSOCKET_CUTS;
 
-/** Messages of one side, in order. */
-export class Inbox {
-  readonly all: { channel: number; text: string }[] = [];
-  readonly #wakers = new Set<() => void>();
-  #taken = 0;
-
-  constructor(socket: WebSocket, protocol: () => RemoteProtocol) {
-    socket.on('message', (data) => {
-      const { channel, payload } = splitChannelMessage(protocol(), data as Buffer);
-      this.all.push({ channel, text: payload.toString('latin1') });
-      for (const wake of this.#wakers) wake();
-    });
-  }
-
-  /** The next message that nobody has taken. */
-  async next(): Promise<{ channel: number; text: string }> {
-    for (;;) {
-      const message = this.all[this.#taken];
-      if (message !== undefined) {
-        this.#taken++;
-        return message;
-      }
-      await new Promise<void>((resolve) => {
-        const wake = (): void => {
-          this.#wakers.delete(wake);
-          resolve();
-        };
-        this.#wakers.add(wake);
-      });
-    }
-  }
-
-  of(channel: number): string[] {
-    return this.all.filter((message) => message.channel === channel).map((message) => message.text);
-  }
+function inboxOf(socket: WebSocket, protocol: () => RemoteProtocol): Mailbox {
+  const inbox = new Mailbox();
+  socket.on('message', (data) => {
+    const { channel, payload } = splitChannelMessage(protocol(), data as Buffer);
+    inbox.put({ channel, text: payload.toString('latin1') });
+  });
+  return inbox;
 }
 
 /** The cluster's end of one upstream connection. */
 export class UpstreamEnd {
   readonly webSocket: WebSocket;
   readonly socket: Socket;
-  readonly inbox: Inbox;
+  readonly inbox: Mailbox;
   readonly closed: Promise<unknown>;
   readonly #protocol: RemoteProtocol;
 
@@ -70,7 +44,7 @@ export class UpstreamEnd {
     this.webSocket = webSocket;
     this.socket = socket;
     this.#protocol = chooseRemoteProtocol([webSocket.protocol]) as RemoteProtocol;
-    this.inbox = new Inbox(webSocket, () => this.#protocol);
+    this.inbox = inboxOf(webSocket, () => this.#protocol);
     this.closed = once(webSocket, 'close');
     webSocket.on('error', () => {});
   }
@@ -96,6 +70,8 @@ export interface Knock {
   accept(): UpstreamEnd;
   /** Answers a refusal, or ends the connection when there is none. */
   refuse(status?: string, body?: unknown): void;
+  /** Answers as an API server that does not know the subprotocols. */
+  refuseSubprotocols(): void;
 }
 
 /** A gateway of the test's own with a pod behind it, and one client. */
@@ -104,6 +80,8 @@ export class RemoteCommandScene {
   /** What a look at the pod answers; a Status is one with its own code. */
   pod: unknown = podWith({ running: { startedAt: '2020-01-01T00:00:00Z' } });
   readonly looks: IncomingMessage[] = [];
+  /** The subprotocols that the cluster knows; all when undefined. With none in common it answers 101 without one. */
+  speaks: readonly string[] | undefined;
   readonly #knocks: Knock[] = [];
   #wake = (): void => {};
 
@@ -112,7 +90,7 @@ export class RemoteCommandScene {
     const acceptor = new WebSocketServer({
       noServer: true,
       perMessageDeflate: false,
-      handleProtocols: (offered) => [...offered][0] ?? false,
+      handleProtocols: (offered) => [...offered].find((name) => this.speaks?.includes(name) ?? true) ?? false,
     });
     at.gateway.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.#knocks.push({
@@ -124,6 +102,7 @@ export class RemoteCommandScene {
           });
           return end as UpstreamEnd;
         },
+        refuseSubprotocols: () => void socket.end('HTTP/1.1 403 Forbidden\r\n\r\n'),
         refuse: (status, body) => {
           if (status === undefined) socket.destroy();
           else {
@@ -171,11 +150,16 @@ export class RemoteCommandScene {
   client(query: string, o: { protocol?: string; headers?: Record<string, string> } = {}): ClientEnd {
     return new ClientEnd(this.at, `/api/v1/namespaces/default/pods/box/${query}`, o);
   }
+
+  /** The same over SPDY; resolves with the answer, so take the knock meanwhile. */
+  spdyClient(query: string, o: SpdyClientOptions = {}): Promise<SpdyClientEnd> {
+    return SpdyClientEnd.knock(this.at, `/api/v1/namespaces/default/pods/box/${query}`, o);
+  }
 }
 
 export class ClientEnd {
   readonly webSocket: WebSocket;
-  readonly inbox: Inbox;
+  readonly inbox: Mailbox;
   readonly closed: Promise<number>;
   readonly #protocol: RemoteProtocol;
 
@@ -188,7 +172,7 @@ export class ClientEnd {
       perMessageDeflate: false,
     });
     this.webSocket.on('error', () => {});
-    this.inbox = new Inbox(this.webSocket, () => this.#protocol);
+    this.inbox = inboxOf(this.webSocket, () => this.#protocol);
     this.closed = once(this.webSocket, 'close').then(([code]) => code as number);
   }
 
