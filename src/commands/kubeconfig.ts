@@ -65,14 +65,15 @@ export function addKubeconfig(program: Command, io: CommandIo): void {
   addSettingOptions(command, 'beside');
 }
 
+/** PEM of the authority that the daemon's endpoints are trusted by. Throws a CodedError. */
+export function authorityOf({ state }: DaemonBeside): string {
+  const authority = state.authorityCertificate();
+  if (authority !== undefined) return authority;
+  throw new CodedError({ code: 'state-damaged', message: `${state.path('ca.pem')} is missing; restart the daemon` });
+}
+
 async function contentOf(daemon: DaemonBeside, template: string): Promise<KubeconfigContent> {
-  const authority = daemon.state.authorityCertificate();
-  if (authority === undefined) {
-    throw new CodedError({
-      code: 'state-damaged',
-      message: `${daemon.state.path('ca.pem')} is missing; restart the daemon`,
-    });
-  }
+  const authority = authorityOf(daemon);
   const memberships = await daemon.memberships();
   const names = new Map<string, string>();
   const entries = memberships.flatMap((membership) => {

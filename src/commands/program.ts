@@ -9,6 +9,7 @@ import { addRbac } from './rbac.js';
 import { addReload } from './reload.js';
 import { addRun } from './run.js';
 import { addSessions } from './sessions.js';
+import { addShell } from './shell.js';
 import { addStatus } from './status.js';
 import { addStop } from './stop.js';
 import { addWait } from './wait.js';
@@ -37,6 +38,7 @@ export async function runCommandLine(argv: readonly string[], io: CommandIo): Pr
   addKubeconfig(program, io);
   addSessions(program, io);
   addReload(program, io);
+  addShell(program, io, setExitCode);
   addStatus(program, io, setExitCode);
   addRbac(program, io, setExitCode);
   addStop(program, io);

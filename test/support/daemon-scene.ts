@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import * as https from 'node:https';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -49,8 +49,14 @@ export interface DaemonScene {
   start(flags?: Record<string, string>): Promise<RunningDaemon>;
 }
 
-export async function daemonScene(t: Test, ids: readonly string[]): Promise<DaemonScene> {
-  const folder = t.testdir({});
+export async function daemonScene(
+  t: Test,
+  ids: readonly string[],
+  /** For a second scene of the same test. */
+  { name }: { name?: string } = {},
+): Promise<DaemonScene> {
+  const folder = name === undefined ? t.testdir({}) : join(t.testdirName, name);
+  mkdirSync(folder, { recursive: true });
   const emulator = await startEmulator({
     memberships: ids.map((id) => emulatedMembership(id)),
     clock: systemClock,

@@ -1,0 +1,29 @@
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { systemCode } from '../base/errors.js';
+import type { CommandIo } from './io.js';
+
+/**
+ * Runs a command on our own terminal and answers its exit code as shells do: 127 where there is none of that name, 126
+ * where it cannot be run, 128 and the signal's number where a signal has ended it. Signals are handed on.
+ */
+export function runChild(
+  words: readonly string[],
+  { io, env }: { io: CommandIo; env: Readonly<Record<string, string | undefined>> },
+): Promise<number> {
+  const [file = '', ...args] = words;
+  const child = spawn(file, args, { stdio: 'inherit', env: { ...io.env, ...env } });
+  io.onSignal((signal) => {
+    // A terminal gives Ctrl-C to the command as well.
+    if (signal !== 'SIGINT' || !io.errIsTty) child.kill(signal);
+  });
+  io.onReload(() => child.kill('SIGHUP'));
+  return new Promise((resolve) => {
+    child.once('error', (error) => {
+      const missing = systemCode(error) === 'ENOENT';
+      io.err(`connect-gateway-proxy: cannot run ${file}: ${missing ? 'there is no such command' : error.message}\n`);
+      resolve(missing ? 127 : 126);
+    });
+    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+  });
+}
