@@ -7,7 +7,13 @@ export function watchErrorEvent(contentType: string, status: Status): Buffer | u
     return Buffer.from(`${JSON.stringify({ type: 'ERROR', object: status })}\n`);
   if (!media.startsWith('application/vnd.kubernetes.protobuf')) return undefined;
   const typeMeta = Buffer.concat([bytesField(1, status.apiVersion), bytesField(2, status.kind)]);
-  const unknown = Buffer.concat([bytesField(1, typeMeta), bytesField(2, encodedStatus(status))]);
+  // Servers write content encoding and type though they are empty; so do we.
+  const unknown = Buffer.concat([
+    bytesField(1, typeMeta),
+    bytesField(2, encodedStatus(status)),
+    bytesField(3, ''),
+    bytesField(4, ''),
+  ]);
   const object = bytesField(1, Buffer.concat([Buffer.from('k8s\0', 'latin1'), unknown]));
   const event = Buffer.concat([bytesField(1, 'ERROR'), bytesField(2, object)]);
   const length = Buffer.alloc(4);
@@ -18,7 +24,7 @@ export function watchErrorEvent(contentType: string, status: Status): Buffer | u
 /** Field numbers of metav1.Status, StatusDetails and StatusCause, from apimachinery's generated.proto. */
 function encodedStatus({ status, message, reason, details, code }: Status): Buffer {
   return Buffer.concat([
-    bytesField(1, ''),
+    bytesField(1, Buffer.concat([1, 2, 3].map((number) => bytesField(number, '')))),
     bytesField(2, status),
     bytesField(3, message ?? ''),
     bytesField(4, reason ?? ''),
