@@ -1,14 +1,12 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import envPaths from 'env-paths';
 import { systemClock } from './base/clock.js';
+import { packageFile } from './commands/package-files.js';
 import { runCommandLine } from './commands/program.js';
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
+const { version } = JSON.parse(packageFile('package.json')) as { version: string };
 const paths = envPaths('connect-gateway-proxy', { suffix: '' });
 
 // A reader that has gone (`| head`) is no failure of ours.
@@ -19,12 +17,14 @@ function terminalIsGone(): boolean {
   return process.platform === 'win32' || (process.stderr.isTTY === true && !isatty(2));
 }
 
-const exitCode = await runCommandLine(process.argv.slice(2), {
+// No `await` here: the single-file executable is CommonJS.
+void runCommandLine(process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   env: process.env,
   errIsTty: process.stderr.isTTY === true,
   outIsTty: process.stdout.isTTY === true,
+  inIsTty: process.stdin.isTTY === true,
   outColumns: process.stdout.columns ?? 100,
   clock: systemClock,
   version,
@@ -43,5 +43,6 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   },
   pause: async (ms) => await pause(ms),
   exit: (code) => process.exit(code),
+}).then((exitCode) => {
+  process.exitCode = exitCode;
 });
-process.exitCode = exitCode;

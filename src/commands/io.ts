@@ -8,6 +8,7 @@ export interface CommandIo {
   /** Whether standard error is a terminal: logs are then for people. */
   readonly errIsTty: boolean;
   readonly outIsTty: boolean;
+  readonly inIsTty?: boolean;
   readonly outColumns: number;
   readonly clock: Clock;
   /** Of the package. */

@@ -8,6 +8,7 @@ import { addMemberships } from './memberships.js';
 import { addRbac } from './rbac.js';
 import { addReload } from './reload.js';
 import { addRun } from './run.js';
+import { addService } from './service.js';
 import { addSessions } from './sessions.js';
 import { addShell } from './shell.js';
 import { addStatus } from './status.js';
@@ -37,6 +38,7 @@ export async function runCommandLine(argv: readonly string[], io: CommandIo): Pr
   addMemberships(program, io);
   addKubeconfig(program, io);
   addSessions(program, io);
+  addService(program, io, { setExitCode, runCommandLine });
   addReload(program, io);
   addShell(program, io, setExitCode);
   addStatus(program, io, setExitCode);

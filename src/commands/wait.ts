@@ -31,7 +31,8 @@ export function addWait(program: Command, io: CommandIo): void {
   addSettingOptions(command, 'beside');
 }
 
-async function isReady(stateDir: string): Promise<boolean> {
+/** Whether a daemon with this state folder serves. */
+export async function isReady(stateDir: string): Promise<boolean> {
   const state = State.read(stateDir);
   const record = state?.readDaemon();
   if (state === undefined || record === undefined || !(await ownHubAnswers(state, record))) return false;

@@ -22,7 +22,9 @@ import { ownHubAnswers } from './own-hub.js';
 import { namingOwner, PortBook } from './ports.js';
 import { Reloader, type ReloadReport } from './reload.js';
 import { bracketed, type MembershipView, ServedFleet } from './served-fleet.js';
+import { createServiceNotifier, type ServiceNotifier } from './service-notify.js';
 import type { Settings } from './settings.js';
+import { inheritedSockets } from './socket-activation.js';
 import { State } from './state.js';
 
 /** How long streams and requests may go on once a drain has begun. */
@@ -101,6 +103,7 @@ class Daemon implements RunningDaemon {
   readonly #stopping = new AbortController();
   readonly #phase = { started: false, draining: false };
   readonly #sessions: SessionRegistry;
+  readonly #manager: ServiceNotifier;
   #cutoffs: CutoffBook;
   readonly closed: Promise<void>;
   #resolveClosed = (): void => {};
@@ -125,6 +128,8 @@ class Daemon implements RunningDaemon {
       apply: (settings, changed) => this.#apply(settings, changed),
       log: options.log,
     });
+    const { env, clock, log } = options;
+    this.#manager = createServiceNotifier({ env, pid: process.pid, clock, log });
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -150,8 +155,10 @@ class Daemon implements RunningDaemon {
     this.#upstream = createHttpUpstream({ dialer });
     const certificate = await this.#state.serverCertificate({ address: settings.listen.address, now: startedAt });
     this.#fleet = this.#createFleet(this.#upstream.dispatcher);
+    const inherited = inheritedSockets({ env, pid: process.pid });
     this.#door = new FrontDoor({
       address: settings.listen.address,
+      inherited,
       certificate,
       tokens: this.#state.tokens,
       tools: {
@@ -177,7 +184,8 @@ class Daemon implements RunningDaemon {
       log,
     });
     const door = this.#door;
-    this.#hubPort = await namingOwner(settings.listen.port, (port) => door.openHub(port));
+    const hubSocket = inherited.find(({ name }) => name === 'hub');
+    this.#hubPort = await namingOwner(hubSocket?.port ?? settings.listen.port, (port) => door.openHub(port));
     this.#served = new ServedFleet({
       door,
       ports: new PortBook({
@@ -197,12 +205,14 @@ class Daemon implements RunningDaemon {
     });
     await this.#served.start();
     await this.#firstRefresh(this.#fleet, this.#served);
+    await door.openRest();
     this.#state.writeDaemon({ pid: process.pid, hubUrl: this.hubUrl, startedAt, version: this.#o.version });
     this.#renewCertificateLater();
     this.#watchConfig();
     this.#phase.started = true;
     const count = this.#fleet.table.list().length;
     log.info({ hub: this.hubUrl, memberships: count, kubeconfig: this.kubeconfigFile }, 'ready');
+    this.#manager.ready(`${count} memberships at ${this.hubUrl}`);
   }
 
   drain(reason: string): Promise<void> {
@@ -222,6 +232,7 @@ class Daemon implements RunningDaemon {
   async #drain(reason: string): Promise<void> {
     this.#phase.draining = true;
     this.#o.log.info({ reason }, 'draining');
+    this.#manager.stopping();
     const patience = new AbortController();
     const cancel = this.#o.clock.after(DRAIN_MS, () => patience.abort());
     await this.#door?.drain(patience.signal);
@@ -233,6 +244,7 @@ class Daemon implements RunningDaemon {
   #close(): void {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort(new Error('the daemon is stopping'));
+    this.#manager.close();
     this.#served?.stop();
     this.#fleet?.close();
     for (const identity of [...this.#identities.values(), ...this.#retired]) identity.close();

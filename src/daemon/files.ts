@@ -7,7 +7,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { shortId } from '../base/short-id.js';
@@ -19,14 +19,14 @@ export function ensurePrivateFolder(path: string): void {
 }
 
 /** Readers see the old content or the new one, never a part; mode 0600. Follows a symbolic link instead of replacing it. */
-export function writePrivateFile(path: string, content: string): void {
+export function writePrivateFile(path: string, content: string, encoding: BufferEncoding = 'utf8'): void {
   const target = realTarget(path);
   const draft = `${target}.${shortId()}.tmp`;
   mkdirSync(dirname(target), { recursive: true, mode: 0o700 });
   try {
     const file = openSync(draft, 'wx', 0o600);
     try {
-      writeSync(file, content);
+      writeFileSync(file, content, encoding);
       fsyncSync(file);
     } finally {
       closeSync(file);

@@ -16,6 +16,7 @@ import { relayRequest } from '../relays/relay-request.js';
 import { relayUpgrade, type UpgradeCall } from '../relays/relay-upgrade.js';
 import { RememberedRefusals } from '../relays/remembered-refusals.js';
 import type { RelayTools, ServedMembership } from '../relays/served-membership.js';
+import { InheritedListeners } from './inherited-listeners.js';
 import { type Listener, type ListenerHandlers, listen } from './listener.js';
 import { assertLocalCaller, assertLocalCredential } from './local-access.js';
 import { isOpenPath, type OwnApiSource, serveOwnApi } from './own-api.js';
@@ -40,6 +41,7 @@ export class FrontDoor {
   readonly #streams = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
   readonly #refusals: RememberedRefusals;
+  readonly #inherited: InheritedListeners;
   #certificate: CertificatePair;
   #draining = false;
   #hub: Listener | undefined;
@@ -48,12 +50,19 @@ export class FrontDoor {
     this.#o = options;
     this.#refusals = new RememberedRefusals({ clock: options.tools.clock });
     this.#certificate = options.certificate;
+    this.#inherited = new InheritedListeners({
+      sockets: options.inherited ?? [],
+      open: (socket, handlers) => this.#listenAt(socket, handlers),
+    });
   }
 
   /** For connections from now on; those that are open keep theirs. */
   useCertificate(pair: CertificatePair): void {
     this.#certificate = pair;
     for (const listener of this.#listeners()) listener.useCertificate(pair);
+    void this.#inherited.idle().then((idle) => {
+      for (const listener of idle) listener.useCertificate(pair);
+    });
   }
 
   /** Rejects with a CodedError when the hub's port cannot be had. Answers the port. */
@@ -78,6 +87,11 @@ export class FrontDoor {
     return endpoint.listener.port;
   }
 
+  /** For inherited sockets that neither the hub nor a membership has taken. */
+  async openRest(): Promise<void> {
+    await this.#inherited.openRest();
+  }
+
   /** Calls that begin from now on use the new endpoint and identity; those under way are left alone. */
   update(served: ServedMembership): void {
     const endpoint = this.#endpoints.get(served.membership.name);
@@ -88,7 +102,7 @@ export class FrontDoor {
   close(name: string): void {
     const endpoint = this.#endpoints.get(name);
     this.#endpoints.delete(name);
-    endpoint?.listener?.close().catch((error: unknown) => {
+    endpoint?.listener?.retire().catch((error: unknown) => {
       this.#o.log.warn({ membership: name }, `closing the endpoint: ${describeError(error)}`);
     });
   }
@@ -103,7 +117,12 @@ export class FrontDoor {
    */
   async drain(signal: AbortSignal): Promise<void> {
     this.#draining = true;
-    const memberships = this.#listeners().filter((listener) => listener !== this.#hub);
+    // Whoever knocks from now on is our successor's guest.
+    if (this.#hub?.inherited === true) void this.#hub.close();
+    const memberships = [
+      ...this.#listeners().filter((listener) => listener !== this.#hub),
+      ...(await this.#inherited.idle()),
+    ];
     const closed = Promise.all([...memberships.map((listener) => listener.close()), ...this.#streams]);
     const gaveUp = new Promise<'gave up'>((resolve) => {
       if (signal.aborted) resolve('gave up');
@@ -123,6 +142,9 @@ export class FrontDoor {
     this.#stopping.abort(new Error('the daemon is stopping'));
     this.#hub?.destroy();
     for (const { listener } of this.#endpoints.values()) listener?.destroy();
+    void this.#inherited.idle().then((idle) => {
+      for (const listener of idle) listener.destroy();
+    });
   }
 
   /** Time for the streams' last words (a Status, a close frame) to leave. */
@@ -130,8 +152,12 @@ export class FrontDoor {
     return new Promise((resolve) => this.#o.tools.clock.after(1000, resolve));
   }
 
-  #listen(port: number, handlers: ListenerHandlers): Promise<Listener> {
-    return listen({ address: this.#o.address, port, certificate: this.#certificate, handlers });
+  async #listen(port: number, handlers: ListenerHandlers): Promise<Listener> {
+    return (await this.#inherited.listen(port, handlers)) ?? (await this.#listenAt({ port }, handlers));
+  }
+
+  #listenAt(socket: { port: number; fd?: number }, handlers: ListenerHandlers): Promise<Listener> {
+    return listen({ ...socket, address: this.#o.address, certificate: this.#certificate, handlers });
   }
 
   #listeners(): Listener[] {
@@ -268,7 +294,7 @@ export class FrontDoor {
   }
 
   #find(route: { project: string; location: string; id: string }): Endpoint {
-    if (this.#draining) {
+    if (this.#draining && this.#hub?.inherited !== true) {
       throw new CodedError({
         code: 'draining',
         message: 'connect-gateway-proxy: the daemon is stopping; try again when it is back',
@@ -308,6 +334,8 @@ export class FrontDoor {
 
 export interface FrontDoorOptions {
   readonly address: string;
+  /** Listening sockets of the service manager. */
+  readonly inherited?: readonly { readonly port: number; readonly fd: number }[];
   readonly certificate: CertificatePair;
   readonly tokens: LocalTokens;
   readonly tools: RelayTools;

@@ -15,8 +15,12 @@ export interface ListenerHandlers {
 /** One loopback HTTPS endpoint, HTTP/1.1 (upgrades exist nowhere else, and kubectl is content with it). */
 export interface Listener {
   readonly port: number;
+  /** The socket stays open without us: new connections wait for our successor instead of being refused. */
+  readonly inherited: boolean;
   /** No new connections; idle ones are closed; resolves when the last one has ended. */
   close(): Promise<void>;
+  /** Nothing is served here any more. */
+  retire(): Promise<void>;
   /** Ends every connection at once. */
   destroy(): void;
   useCertificate(pair: CertificatePair): void;
@@ -25,11 +29,15 @@ export interface Listener {
 /** Ours, not Google's: large enough to answer an over-long header with a Status that names it. */
 const MAX_HEADER_BYTES = 64 * 1024;
 const SWEEP_MS = 50;
+/** Of an inherited socket: all that connect during a restart wait in it. The kernel cuts it to its own limit. */
+const INHERITED_BACKLOG = 4096;
 
 /** Rejects with a CodedError `port-taken` or `port-unusable`. */
 export function listen(options: {
   address: string;
   port: number;
+  /** A socket that listens already, in place of address and port. */
+  fd?: number;
   certificate: CertificatePair;
   handlers: ListenerHandlers;
 }): Promise<Listener> {
@@ -76,19 +84,26 @@ export function listen(options: {
   });
   return new Promise((resolve, reject) => {
     server.once('error', (error) => reject(portError(error, options)));
-    server.listen({ host: options.address, port: options.port }, () => {
+    const close = (): Promise<void> =>
+      new Promise((closed) => {
+        // Node keeps a connection whose last request ends after `close` open for its keep-alive time.
+        const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
+        server.close(() => {
+          clearInterval(sweep);
+          closed();
+        });
+        server.closeIdleConnections();
+      });
+    const endpoint =
+      options.fd === undefined
+        ? { host: options.address, port: options.port }
+        : { fd: options.fd, backlog: INHERITED_BACKLOG };
+    server.listen(endpoint, () => {
       resolve({
         port: (server.address() as AddressInfo).port,
-        close: () =>
-          new Promise((closed) => {
-            // Node keeps a connection whose last request ends after `close` open for its keep-alive time.
-            const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
-            server.close(() => {
-              clearInterval(sweep);
-              closed();
-            });
-            server.closeIdleConnections();
-          }),
+        inherited: options.fd !== undefined,
+        close,
+        retire: close,
         destroy: () => {
           server.close();
           for (const socket of sockets) socket.destroy();
