@@ -12,6 +12,7 @@ import type { ManagerName, ServiceDefinition, ServiceManager } from './manager.j
 import { readRecord, recordPaths, removeRecord, requireRecord, type ServiceRecord, writeRecord } from './record.js';
 import { recordStart } from './recorded-start.js';
 import { knownSockets } from './sockets.js';
+import { shellArgument } from './templates.js';
 
 const READY_MS = 60_000;
 const POLL_MS = 100;
@@ -102,7 +103,7 @@ export class Installation {
     const config = this.#io.paths.config;
     this.#tell([
       `left: ${record.stateDir} (local CA, secret, ports, kubeconfig) and, if you made it, ${config} (config.yaml, service.env)`,
-      `Next: nothing, or remove them: rm -r ${record.stateDir}`,
+      `Next: nothing, or remove them: ${removal(this.#host.platform, record.stateDir)}`,
     ]);
   }
 
@@ -262,4 +263,8 @@ export class Installation {
 
 function sameStart(before: ServiceRecord | undefined, definition: ServiceDefinition): boolean {
   return JSON.stringify(before?.definition.start) === JSON.stringify(definition.start);
+}
+
+function removal(platform: NodeJS.Platform, folder: string): string {
+  return platform === 'win32' ? `rmdir /s "${folder}"` : `rm -r ${shellArgument(folder)}`;
 }

@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path';
 import { must, readIfThere, removeFile, writeRendered } from './files.js';
 import type { ServiceHost } from './host.js';
 import type { RenderedFile, ServiceDefinition, ServiceManager } from './manager.js';
-import { fillTemplate, systemdArgument, systemdEnvironment, systemdPath, systemdProgram } from './templates.js';
+import { fillTemplate, systemdCommand, systemdEnvironment, systemdPath } from './templates.js';
 
 const SERVICE = 'connect-gateway-proxy.service';
 const SOCKET = 'connect-gateway-proxy.socket';
@@ -20,12 +20,11 @@ export function systemdManager(host: ServiceHost): ServiceManager {
 
   const render = (definition: ServiceDefinition): RenderedFile[] => {
     const { program, args, environment } = definition.start;
-    const [first = '', ...rest] = program;
     const service = fillTemplate(`systemd/${SERVICE}`, {
       notify: findNotifier(environment['PATH'] ?? '')
         ? `Type=notify\n# Node cannot write to the notify socket itself: systemd-notify does, as a child.\nNotifyAccess=all\nWatchdogSec=${WATCHDOG_SECONDS}`
         : '# systemd-notify is not there: no readiness and no watchdog.\nType=exec',
-      execStart: [systemdProgram(first), ...[...rest, ...args].map(systemdArgument)].join(' '),
+      execStart: systemdCommand([...program, ...args]),
       environment: Object.entries(environment)
         .map(([name, value]) => systemdEnvironment(name, value))
         .join('\n'),

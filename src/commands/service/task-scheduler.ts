@@ -1,4 +1,4 @@
-import { dirname, join } from 'node:path';
+import { dirname, join, win32 } from 'node:path';
 import { must, readIfThere, removeFile, writeRendered } from './files.js';
 import type { ServiceHost } from './host.js';
 import type { RenderedFile, ServiceDefinition, ServiceManager } from './manager.js';
@@ -17,7 +17,7 @@ export function taskSchedulerManager(host: ServiceHost, recordFile: string): Ser
   const render = ({ start, recordFile }: ServiceDefinition): RenderedFile[] => {
     const [first = '', ...rest] = start.program;
     // Without it a console window stands open for as long as the daemon runs.
-    const command = join(host.env['SystemRoot'] ?? 'C:\\Windows', 'System32', 'conhost.exe');
+    const command = win32.join(host.env['SystemRoot'] ?? 'C:\\Windows', 'System32', 'conhost.exe');
     const words = ['--headless', first, ...rest, 'service', 'run', recordFile];
     return [
       {

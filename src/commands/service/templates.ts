@@ -23,14 +23,16 @@ export function hasControl(value: string): boolean {
   return /\p{Cc}/u.test(value);
 }
 
-/** The program of `ExecStart=`: specifiers are replaced there, variables are not. */
-export function systemdProgram(path: string): string {
-  return systemdQuoted(path);
-}
-
-/** A further word of `ExecStart=`: variables are replaced as well. */
-export function systemdArgument(word: string): string {
-  return systemdQuoted(word).replaceAll('$', '$$$$');
+/** `ExecStart=`: specifiers are replaced everywhere, variables in all words but the first. */
+export function systemdCommand(words: readonly string[]): string {
+  const [program = '', ...args] = words;
+  // systemd refuses such a program, quoted or not; the shell replaces itself by it.
+  const viaShell = /["'\\]/.test(program);
+  const rest = viaShell ? ['-c', 'exec "$0" "$@"', ...words] : args;
+  return [
+    systemdQuoted(viaShell ? '/bin/sh' : program),
+    ...rest.map((word) => systemdQuoted(word).replaceAll('$', '$$$$')),
+  ].join(' ');
 }
 
 /** `Environment=`: the dollar has no meaning there. */
