@@ -24,7 +24,8 @@ void runCommandLine(process.argv.slice(2), {
   env: process.env,
   errIsTty: process.stderr.isTTY === true,
   outIsTty: process.stdout.isTTY === true,
-  inIsTty: process.stdin.isTTY === true,
+  // Not process.stdin: to look at it is to open it, and commands that we start inherit it.
+  inIsTty: isatty(0),
   outColumns: process.stdout.columns ?? 100,
   clock: systemClock,
   version,

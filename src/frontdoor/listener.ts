@@ -94,11 +94,7 @@ export function listen(options: {
         });
         server.closeIdleConnections();
       });
-    const endpoint =
-      options.fd === undefined
-        ? { host: options.address, port: options.port }
-        : { fd: options.fd, backlog: INHERITED_BACKLOG };
-    server.listen(endpoint, () => {
+    const onListening = (): void => {
       resolve({
         port: (server.address() as AddressInfo).port,
         inherited: options.fd !== undefined,
@@ -110,7 +106,10 @@ export function listen(options: {
         },
         useCertificate: (pair) => server.setSecureContext({ cert: pair.certificate, key: pair.privateKey }),
       });
-    });
+    };
+    // With a descriptor Node takes the backlog from the second argument alone.
+    if (options.fd !== undefined) server.listen({ fd: options.fd }, INHERITED_BACKLOG, onListening);
+    else server.listen({ host: options.address, port: options.port }, onListening);
   });
 }
 
