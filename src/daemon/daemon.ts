@@ -18,6 +18,7 @@ import { watchConfigFile } from './config-watch.js';
 import { CutoffBook } from './cutoff-book.js';
 import { lockInstance } from './instance-lock.js';
 import { updateKubeconfigFile } from './kubeconfig.js';
+import { Metrics } from './metrics.js';
 import { ownHubAnswers } from './own-hub.js';
 import { namingOwner, PortBook } from './ports.js';
 import { Reloader, type ReloadReport } from './reload.js';
@@ -103,6 +104,7 @@ class Daemon implements RunningDaemon {
   readonly #stopping = new AbortController();
   readonly #phase = { started: false, draining: false };
   readonly #sessions: SessionRegistry;
+  readonly #metrics: Metrics;
   readonly #manager: ServiceNotifier;
   #cutoffs: CutoffBook;
   readonly closed: Promise<void>;
@@ -121,6 +123,16 @@ class Daemon implements RunningDaemon {
     this.#settings = options.settings;
     this.#sessions = new SessionRegistry({ clock: options.clock });
     this.#cutoffs = this.#createCutoffs();
+    this.#metrics = new Metrics({
+      clock: options.clock,
+      version: options.version,
+      sessions: () => this.#sessions.live(),
+      memberships: () => this.memberships(),
+      cutoffMs: (project) => this.#cutoffs.expectedMs(project),
+      tokens: () => new Map([...this.#identities].map(([name, source]) => [name, source.snapshot()])),
+      quota: () => [],
+    });
+    this.#sessions.onEvent((event) => this.#metrics.session(event));
     this.#reloader = new Reloader({
       load: options.loadSettings ?? ((): Settings => this.#settings),
       current: () => this.#settings,
@@ -179,8 +191,10 @@ class Daemon implements RunningDaemon {
         sessions: () => this.#sessionReport(),
         onSessionEvent: (listener) => this.#sessions.onEvent(listener),
         reload: () => this.reload('POST /-/reload'),
+        metrics: async () => ({ contentType: this.#metrics.contentType, text: await this.#metrics.text() }),
         shutdown: () => void this.drain('asked to stop'),
       },
+      onAnswered: (request) => this.#metrics.request(request),
       log,
     });
     const door = this.#door;

@@ -110,6 +110,8 @@ export class State {
 
   writeDaemon(record: DaemonRecord): void {
     this.writeJson('daemon.json', record);
+    // For programs that read credentials from a file, as Prometheus does.
+    writePrivateFile(this.path('hub-token'), this.tokens.hub);
   }
 
   /** Only the daemon that wrote the record may remove it. */

@@ -7,7 +7,7 @@ import { type Logger, withFields } from '../base/log.js';
 import { shortId } from '../base/short-id.js';
 import { closestNames } from '../fleet/names.js';
 import { assertPolicyAllows } from '../kubernetes/access-policy.js';
-import { parseApiRequest } from '../kubernetes/api-request.js';
+import { type ApiRequestKind, parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
 import { answerRequest, answerUpgrade, ownAnswer, writeRefusal } from '../relays/failure-answer.js';
 import { relayPortForward } from '../relays/relay-port-forward.js';
@@ -19,7 +19,7 @@ import type { RelayTools, ServedMembership } from '../relays/served-membership.j
 import { InheritedListeners } from './inherited-listeners.js';
 import { type Listener, type ListenerHandlers, listen } from './listener.js';
 import { assertLocalCaller, assertLocalCredential } from './local-access.js';
-import { isOpenPath, type OwnApiSource, serveOwnApi } from './own-api.js';
+import { accessTo, type OwnApiSource, serveOwnApi } from './own-api.js';
 import { assertSafeTarget } from './request-target.js';
 import { hubRoute } from './routes.js';
 
@@ -32,6 +32,16 @@ export interface LocalTokens {
 interface Endpoint {
   served: ServedMembership;
   listener: Listener | undefined;
+}
+
+/** A request that is over, for those who count. */
+export interface AnsweredRequest {
+  /** The membership's alias. */
+  readonly membership: string;
+  readonly kind: ApiRequestKind;
+  /** Absent where the client left before the answer. */
+  readonly status?: number;
+  readonly ms: number;
 }
 
 /** The local side of the daemon: the hub and one endpoint per membership. */
@@ -175,7 +185,7 @@ export class FrontDoor {
         this.#membershipRequest(endpoint, route.target, { request, response, expectsContinue });
         return;
       }
-      if (!isOpenPath(route.path)) assertLocalCredential(request.rawHeaders, this.#allTokens());
+      this.#assertHubCredential(request, route.path);
       serveOwnApi(this.#o.own, { path: route.path, request, response }).catch((error: unknown) => {
         answerRequest(response, ownAnswer(statusOfError(error), { kind: 'other' }), id);
       });
@@ -212,6 +222,7 @@ export class FrontDoor {
     const { request, response, expectsContinue } = call;
     const id = shortId();
     const { served } = endpoint;
+    this.#count(response, served, target);
     try {
       this.#assertAllowed(request, served, { target, upgrade: false });
       relayRequest(this.#o.tools, {
@@ -281,6 +292,27 @@ export class FrontDoor {
     }
   }
 
+  #count(response: ServerResponse, served: ServedMembership, target: string): void {
+    const { onAnswered, tools } = this.#o;
+    if (onAnswered === undefined) return;
+    const began = tools.clock.monotonic();
+    response.once('close', () =>
+      onAnswered({
+        membership: served.membership.alias,
+        kind: parseApiRequest(target).kind,
+        ...(response.headersSent ? { status: response.statusCode } : {}),
+        ms: tools.clock.monotonic() - began,
+      }),
+    );
+  }
+
+  /** A membership's token, which a person may hand on, reads the daemon's state; acting on it takes the hub's. */
+  #assertHubCredential(request: IncomingMessage, path: string): void {
+    const access = accessTo(path);
+    if (access === 'open') return;
+    assertLocalCredential(request.rawHeaders, access === 'hub' ? [this.#o.tokens.hub] : this.#allTokens());
+  }
+
   #assertAllowed(
     request: IncomingMessage,
     served: ServedMembership,
@@ -340,6 +372,8 @@ export interface FrontDoorOptions {
   readonly tokens: LocalTokens;
   readonly tools: RelayTools;
   readonly own: OwnApiSource;
+  /** Called for every request of a membership, refused ones too, when its answer is over. Not for upgrades. */
+  readonly onAnswered?: (request: AnsweredRequest) => void;
   readonly log: Logger;
 }
 

@@ -13,13 +13,16 @@ export interface OwnApiSource {
   sessions(): unknown;
   /** GET /-/events: calls the listener for every event until the answered function is called. */
   onSessionEvent(listener: (event: { readonly type: string }) => void): () => void;
+  /** GET /-/metrics, in Prometheus' text format. */
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
   /** POST /-/shutdown: returns at once, the drain goes on behind. */
   shutdown(): void;
 }
 
 interface OwnRoute {
   readonly method: 'GET' | 'POST';
-  readonly open?: true;
+  /** Who may call it: anybody, or only who has the hub's own token. Otherwise any local token will do. */
+  readonly access?: 'open' | 'hub';
   handle(source: OwnApiSource, response: ServerResponse): Promise<OwnResult> | OwnResult | 'answered';
 }
 
@@ -27,19 +30,30 @@ interface OwnResult {
   readonly status: number;
   readonly json?: unknown;
   readonly text?: string;
+  readonly contentType?: string;
 }
 
 /** The daemon's API in one table. */
 const ROUTES: Readonly<Record<string, OwnRoute>> = {
-  '/-/livez': { method: 'GET', open: true, handle: (source) => probe(source.health.live()) },
-  '/-/readyz': { method: 'GET', open: true, handle: (source) => probe(source.health.ready()) },
-  '/-/startupz': { method: 'GET', open: true, handle: (source) => probe(source.health.started()) },
+  '/-/livez': { method: 'GET', access: 'open', handle: (source) => probe(source.health.live()) },
+  '/-/readyz': { method: 'GET', access: 'open', handle: (source) => probe(source.health.ready()) },
+  '/-/startupz': { method: 'GET', access: 'open', handle: (source) => probe(source.health.started()) },
   '/-/memberships': { method: 'GET', handle: (source) => ({ status: 200, json: source.memberships() }) },
   '/-/sessions': { method: 'GET', handle: (source) => ({ status: 200, json: source.sessions() }) },
+  '/-/metrics': {
+    method: 'GET',
+    access: 'hub',
+    handle: async (source) => ({ status: 200, ...(await source.metrics()) }),
+  },
   '/-/events': { method: 'GET', handle: serveEvents },
-  '/-/reload': { method: 'POST', handle: async (source) => ({ status: 200, json: await source.reload() }) },
+  '/-/reload': {
+    method: 'POST',
+    access: 'hub',
+    handle: async (source) => ({ status: 200, json: await source.reload() }),
+  },
   '/-/shutdown': {
     method: 'POST',
+    access: 'hub',
     handle: (source) => {
       source.shutdown();
       return { status: 202, json: { draining: true } };
@@ -48,8 +62,8 @@ const ROUTES: Readonly<Record<string, OwnRoute>> = {
 };
 
 /** Probes are answered without a credential. */
-export function isOpenPath(path: string): boolean {
-  return ROUTES[path]?.open === true;
+export function accessTo(path: string): 'open' | 'hub' | 'any token' {
+  return ROUTES[path]?.access ?? 'any token';
 }
 
 export async function serveOwnApi(
@@ -97,7 +111,8 @@ function status(code: number, reason: string, message: string): OwnResult {
 function send(response: ServerResponse, result: OwnResult): void {
   const body = result.text ?? `${JSON.stringify(result.json, null, 2)}\n`;
   response.writeHead(result.status, {
-    'Content-Type': result.text === undefined ? 'application/json' : 'text/plain; charset=utf-8',
+    'Content-Type':
+      result.contentType ?? (result.text === undefined ? 'application/json' : 'text/plain; charset=utf-8'),
     'Content-Length': Buffer.byteLength(body),
     'Cache-Control': 'no-store',
   });

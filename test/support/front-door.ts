@@ -147,6 +147,7 @@ export async function openTestFrontDoor(
       sessions: () => ({ live: [], ended: [] }),
       onSessionEvent: () => () => {},
       reload: async () => ({}),
+      metrics: async () => ({ contentType: 'text/plain', text: 'metrics\n' }),
       shutdown: () => {},
       ...options.own,
     },
