@@ -1,7 +1,9 @@
 import { Command, CommanderError } from 'commander';
 import { CodedError, describeError, UsageError } from '../base/errors.js';
+import { addCompletion } from './completion.js';
 import { addDemo } from './demo.js';
 import { addEmulator } from './emulator.js';
+import { addExamples } from './examples.js';
 import type { CommandIo } from './io.js';
 import { addKubeconfig } from './kubeconfig.js';
 import { addMemberships } from './memberships.js';
@@ -25,6 +27,23 @@ export async function runCommandLine(argv: readonly string[], io: CommandIo): Pr
   const setExitCode = (code: number): void => {
     exitCode = code;
   };
+  const program = createProgram(io, setExitCode);
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+    if (!(error instanceof CodedError)) {
+      io.err(`connect-gateway-proxy: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+      return FAILURE;
+    }
+    io.err(`connect-gateway-proxy: ${describeError(error)}\n`);
+    return error instanceof UsageError ? USAGE : FAILURE;
+  }
+}
+
+/** Every verb there is. `setExitCode` is called by verbs that have another exit code than success. */
+export function createProgram(io: CommandIo, setExitCode: (code: number) => void): Command {
   const program = new Command('connect-gateway-proxy')
     .description('One plain Kubernetes API endpoint per fleet membership, through the Connect gateway.')
     .version(io.version)
@@ -45,16 +64,7 @@ export async function runCommandLine(argv: readonly string[], io: CommandIo): Pr
   addRbac(program, io, setExitCode);
   addStop(program, io);
   addWait(program, io);
-  try {
-    await program.parseAsync(argv, { from: 'user' });
-    return exitCode;
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
-    if (!(error instanceof CodedError)) {
-      io.err(`connect-gateway-proxy: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-      return FAILURE;
-    }
-    io.err(`connect-gateway-proxy: ${describeError(error)}\n`);
-    return error instanceof UsageError ? USAGE : FAILURE;
-  }
+  addCompletion(program, io);
+  addExamples(program);
+  return program;
 }

@@ -8,19 +8,22 @@ export interface CommandOutcome {
   readonly err: string;
 }
 
-/** Runs one command line in this process, beside the daemon of `folder`. */
-export async function runCommand(
-  args: readonly string[],
-  o: { folder: string; stateDir: string; changes?: Partial<CommandIo> },
-): Promise<CommandOutcome> {
-  let out = '';
-  let err = '';
+export interface CommandScene {
+  /** Where the config file is looked for. */
+  readonly folder: string;
+  readonly stateDir: string;
+  readonly changes?: Partial<CommandIo>;
+}
+
+/** A process of the test's own, and what has been written to it. */
+export function commandIo(o: CommandScene): { io: CommandIo; written: { out: string; err: string } } {
+  const written = { out: '', err: '' };
   const io: CommandIo = {
     out: (text) => {
-      out += text;
+      written.out += text;
     },
     err: (text) => {
-      err += text;
+      written.err += text;
     },
     env: { ...process.env, CGP_STATE_DIR: o.stateDir },
     errIsTty: false,
@@ -37,5 +40,11 @@ export async function runCommand(
     },
     ...o.changes,
   };
-  return { code: await runCommandLine(args, io), out, err };
+  return { io, written };
+}
+
+/** Runs one command line in this process. */
+export async function runCommand(args: readonly string[], o: CommandScene): Promise<CommandOutcome> {
+  const { io, written } = commandIo(o);
+  return { code: await runCommandLine(args, io), ...written };
 }
