@@ -26,7 +26,7 @@ import { type RecordedRequest, RequestLog } from './google/request-log.js';
 import { Tokens } from './google/tokens.js';
 
 export type { EmulatedMembership } from './google/emulated-fleet.js';
-export type { Fault, Faults } from './google/faults.js';
+export type { Faults } from './google/faults.js';
 export type { RecordedRequest } from './google/request-log.js';
 
 const LOOPBACK = '127.0.0.1';

@@ -161,10 +161,6 @@ export function findResource(group: string, version: string, plural: string): Re
   return found?.version === version ? found : undefined;
 }
 
-export function findKind(apiVersion: string, kind: string): ResourceType | undefined {
-  return RESOURCE_TYPES.find((resource) => resource.kind === kind && apiVersionOf(resource) === apiVersion);
-}
-
 export function apiVersionOf(type: { readonly group: string; readonly version: string }): string {
   return type.group === '' ? type.version : `${type.group}/${type.version}`;
 }

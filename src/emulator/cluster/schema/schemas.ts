@@ -25,7 +25,3 @@ export function closureOf(name: string, into: Map<string, TypeSchema>): void {
     if (inner.kind === 'ref') closureOf(inner.name, into);
   }
 }
-
-export function allSchemas(): IterableIterator<TypeSchema> {
-  return byName.values();
-}

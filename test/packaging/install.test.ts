@@ -1,0 +1,116 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { systemClock } from '../../src/base/clock.js';
+import { silentLogger } from '../../src/base/log.js';
+import { startEmulator } from '../../src/emulator/emulator.js';
+import { emulatedMembership } from '../support/daemon-scene.js';
+import { runProgram } from '../support/program.js';
+
+const root = process.cwd();
+const folder = mkdtempSync(join(tmpdir(), 'cgp-install-'));
+const prefix = join(folder, 'prefix with a space');
+const home = join(folder, 'hömé');
+mkdirSync(home);
+const emulator = await startEmulator({
+  memberships: [emulatedMembership('prod')],
+  clock: systemClock,
+  log: silentLogger,
+});
+t.teardown(async () => {
+  await emulator.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** npm with this machine's cache and settings. */
+const npm = async (...words: string[]): Promise<{ code: number; output: string }> =>
+  await runProgram(['npm', ...words], {
+    cwd: root,
+    env: { ...(process.env as Record<string, string>), HOME: homedir() },
+  });
+
+interface Packed {
+  readonly filename: string;
+  readonly files: readonly { readonly path: string }[];
+}
+const packed = await npm('pack', '--ignore-scripts', '--json', '--loglevel=error', '--pack-destination', folder);
+const answer = JSON.parse(packed.output.slice(packed.output.search(/^[[{]/m))) as Packed[] | Record<string, Packed>;
+const [tarball] = Object.values(answer) as Packed[];
+
+t.test('the tarball holds what runs, and nothing else', async (t) => {
+  const paths = (tarball?.files ?? []).map(({ path }) => path);
+  const rest = paths.filter((path) => !path.startsWith('dist/') && !path.startsWith('service/'));
+  t.strictSame(rest.sort(), ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']);
+  for (const path of paths.filter((path) => path.startsWith('dist/'))) {
+    const source = path.replace(/^dist/, 'src').replace(/\.js$/, '.ts');
+    t.ok(path.endsWith('.js') && existsSync(join(root, source)), `${path} comes from ${source}`);
+  }
+  t.ok(paths.includes('dist/main.js'));
+  t.ok(paths.includes('service/systemd/connect-gateway-proxy.service'));
+});
+
+t.test('installed from the tarball, alone in a folder', async (t) => {
+  const file = join(folder, tarball?.filename ?? '');
+  const install = await npm(
+    'install',
+    '--global',
+    '--prefix',
+    prefix,
+    '--prefer-offline',
+    '--no-audit',
+    '--no-fund',
+    file,
+  );
+  t.equal(install.code, 0, install.output);
+  const program = join(prefix, 'bin', 'connect-gateway-proxy');
+  const env = { HOME: home, XDG_CURRENT_DESKTOP: 'test' };
+  const run = async (...words: string[]): Promise<{ code: number; output: string }> =>
+    await runProgram([program, ...words], { cwd: folder, env });
+
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  t.strictSame(await run('--version'), { code: 0, output: `${version}\n` });
+  t.match(await run('--help'), { code: 0, output: /service .*background/ });
+  t.match(await run('emulator', '--list-faults'), { code: 0, output: /reset/ });
+  t.match(await run('memberships'), { code: 1, output: /no daemon runs/ });
+
+  const { url } = emulator;
+  const configFolder = join(home, '.config', 'connect-gateway-proxy');
+  mkdirSync(configFolder, { recursive: true });
+  writeFileSync(join(configFolder, 'token'), emulator.accessToken);
+  writeFileSync(join(configFolder, 'ca.pem'), emulator.caCertificate);
+  writeFileSync(
+    join(configFolder, 'config.yaml'),
+    JSON.stringify({
+      projects: ['demo-project'],
+      identities: { default: { source: 'token-file', tokenFile: 'token' } },
+      endpoints: { gkehub: url, connectgateway: url, cloudresourcemanager: url, caFile: 'ca.pem' },
+      listen: { port: 0, membershipPorts: '0-0' },
+    }),
+  );
+  t.match(await run('service', 'status'), { code: 1, output: /^not installed\nNext: .* service install\n$/ });
+  // The manager that every Linux has, so that a real service can run in a test.
+  const installed = await run('service', 'install', '--manager', 'autostart');
+  t.teardown(() => run('service', 'uninstall'));
+  t.equal(installed.code, 0, installed.output);
+  t.match(
+    installed.output,
+    /^wrote .*autostart\/connect-gateway-proxy\.desktop\n[\s\S]*running: process \d+[\s\S]*Next: /,
+  );
+  const entry = readFileSync(join(home, '.config', 'autostart', 'connect-gateway-proxy.desktop'), 'utf8');
+  t.match(entry, `"${prefix}/lib/node_modules/connect-gateway-proxy/dist/main.js" "service" "run"`);
+  t.match(await run('memberships'), { code: 0, output: /prod/ });
+  t.match(await run('service', 'install', '--manager', 'autostart'), { code: 0, output: /is up to date/ });
+  t.match(await run('service', 'restart'), { code: 0, output: /running: process/ });
+  t.match(await run('service', 'status'), { code: 0, output: /daemon: running/ });
+  t.match(await run('service', 'logs'), { code: 0, output: /"msg":"ready"[\s\S]*"msg":"stopped"[\s\S]*"msg":"ready"/ });
+  t.match(await run('service', 'stop'), { code: 0, output: /^stopped; / });
+  t.match(await run('service', 'start'), { code: 0, output: /running: process/ });
+  const gone = await run('service', 'uninstall');
+  t.equal(gone.code, 0, gone.output);
+  const state = join(home, '.local', 'share', 'connect-gateway-proxy');
+  t.match(gone.output, new RegExp(`left: ${state} [\\s\\S]*rm -r '${state}'`), 'what is left is named');
+  t.strictSame(readdirSync(join(home, '.config', 'autostart')), []);
+  t.notOk(readdirSync(state).some((name) => name.startsWith('service') || name.startsWith('daemon')));
+  t.match(await run('memberships'), { code: 1, output: /no daemon runs/ });
+});
