@@ -5,6 +5,7 @@ import type { MembershipView } from '../daemon/served-fleet.js';
 import type { Settings } from '../daemon/settings.js';
 import { type DaemonRecord, State } from '../daemon/state.js';
 import type { CommandIo } from './io.js';
+import { withProgress } from './progress.js';
 import { settingsOf } from './settings-options.js';
 
 /** A running daemon as a command beside it reaches it. */
@@ -14,7 +15,7 @@ export interface DaemonBeside {
   readonly record: DaemonRecord;
   call(
     path: string,
-    options?: { method?: 'GET' | 'POST'; credential?: boolean; deadlineMs?: number },
+    options?: { method?: 'GET' | 'POST'; credential?: boolean; deadlineMs?: number; waitingFor?: string },
   ): Promise<HubAnswer>;
   memberships(): Promise<MembershipView[]>;
   /** Asks the API server of a membership, as the membership's identity. */
@@ -34,7 +35,8 @@ export function daemonBeside(command: Command, io: CommandIo): DaemonBeside {
   const state = State.read(settings.stateDir);
   const record = state?.readDaemon();
   if (state === undefined || record === undefined) throw notRunning(settings);
-  const call: DaemonBeside['call'] = (path, options = {}) => callOwnHub(state, record, { path, ...options });
+  const call: DaemonBeside['call'] = (path, { waitingFor = 'the daemon', ...options } = {}) =>
+    withProgress(io, `waiting for ${waitingFor}`, () => callOwnHub(state, record, { path, ...options }));
   return {
     settings,
     state,

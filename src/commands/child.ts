@@ -1,12 +1,9 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { systemCode } from '../base/errors.js';
 import type { CommandIo } from './io.js';
 
-/**
- * Runs a command on our own terminal and answers its exit code as shells do: 127 where there is none of that name, 126
- * where it cannot be run, 128 and the signal's number where a signal has ended it. Signals are handed on.
- */
+/** Runs a command on our own terminal, hands signals on to it, and answers its exit code. */
 export function runChild(
   words: readonly string[],
   { io, env }: { io: CommandIo; env: Readonly<Record<string, string | undefined>> },
@@ -18,6 +15,14 @@ export function runChild(
     if (signal !== 'SIGINT' || !io.errIsTty) child.kill(signal);
   });
   io.onReload(() => child.kill('SIGHUP'));
+  return exitCodeOf(child, { file, io });
+}
+
+/**
+ * As shells count: 127 where there is no such command, 126 where it cannot be run, 128 and the signal's number where a
+ * signal has ended it.
+ */
+export function exitCodeOf(child: ChildProcess, { file, io }: { file: string; io: CommandIo }): Promise<number> {
   return new Promise((resolve) => {
     child.once('error', (error) => {
       const missing = systemCode(error) === 'ENOENT';

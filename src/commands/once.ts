@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { CodedError, systemCode } from '../base/errors.js';
+import { CodedError } from '../base/errors.js';
 import { createLogger } from '../base/log.js';
+import { exitCodeOf } from './child.js';
 import type { CommandIo } from './io.js';
 import { settingsOf } from './settings-options.js';
 
@@ -60,20 +61,9 @@ async function serveWhile(
     }
     const [file = '', ...args] = words;
     child = spawn(file, args, { stdio: 'inherit', env: { ...io.env, KUBECONFIG: daemon.kubeconfigFile } });
-    return await exitCode(child, file, io);
+    return await exitCodeOf(child, { file, io });
   } finally {
     await daemon.drain('the command has ended');
     await daemon.closed;
   }
-}
-
-function exitCode(child: ReturnType<typeof spawn>, file: string, io: CommandIo): Promise<number> {
-  return new Promise((resolve) => {
-    child.once('error', (error) => {
-      const missing = systemCode(error) === 'ENOENT';
-      io.err(`connect-gateway-proxy: cannot run ${file}: ${missing ? 'there is no such command' : error.message}\n`);
-      resolve(missing ? 127 : 126);
-    });
-    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
-  });
 }

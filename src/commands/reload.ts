@@ -29,7 +29,11 @@ export function addReload(program: Command, io: CommandIo): void {
 
 /** Rejects with a CodedError that tells why the daemon has refused its new settings. */
 export async function reloadDaemon(daemon: DaemonBeside): Promise<ReloadReport> {
-  const { status, body } = await daemon.call('/-/reload', { method: 'POST', deadlineMs: DEADLINE_MS });
+  const { status, body } = await daemon.call('/-/reload', {
+    method: 'POST',
+    deadlineMs: DEADLINE_MS,
+    waitingFor: 'the daemon to read its settings and ask the fleet',
+  });
   if (status === 200) return JSON.parse(body) as ReloadReport;
   throw new CodedError({
     code: 'reload-refused',

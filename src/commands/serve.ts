@@ -2,6 +2,7 @@ import { createLogger } from '../base/log.js';
 import type { RunningDaemon } from '../daemon/daemon.js';
 import type { Settings } from '../daemon/settings.js';
 import type { CommandIo } from './io.js';
+import { Progress } from './progress.js';
 
 /** 128 + the signal's number, as shells count. */
 const SIGNAL_EXIT = { SIGINT: 130, SIGTERM: 143 } as const;
@@ -20,7 +21,12 @@ export async function serve(
     onStopped?: () => Promise<void>;
   },
 ): Promise<number> {
-  const log = createLogger({ level: settings.log.level, format: settings.log.format, write: io.err });
+  const progress = new Progress(io, 'starting: asking the fleet');
+  const write = (line: string): void => {
+    progress.clear();
+    io.err(line);
+  };
+  const log = createLogger({ level: settings.log.level, format: settings.log.format, write });
   let running: RunningDaemon | undefined;
   let asked = false;
   io.onSignal((signal) => {
@@ -40,9 +46,11 @@ export async function serve(
     const { startDaemon } = await import('../daemon/daemon.js');
     const { loadSettings } = hooks;
     running = await startDaemon({ settings, loadSettings, clock: io.clock, log, version: io.version, env: io.env });
+    progress.end();
     hooks.onReady?.(running);
     await running.closed;
   } finally {
+    progress.end();
     await hooks.onStopped?.();
   }
   return 0;

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import { CodedError } from '../base/errors.js';
-import { formatDuration } from '../daemon/duration.js';
+import type { SessionReport } from '../daemon/daemon.js';
 import { daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
 import { outputOption } from './memberships.js';
 import { addSettingOptions } from './settings-options.js';
-import { table } from './table.js';
+import { statusText } from './status-text.js';
 
 /** Exit code 0 when the daemon is up and ready, otherwise 1. */
 export function addStatus(program: Command, io: CommandIo, setExitCode: (code: number) => void): void {
@@ -13,7 +13,8 @@ export function addStatus(program: Command, io: CommandIo, setExitCode: (code: n
     .command('status')
     .description('is the daemon up, and who am I per membership; exit code 0 when it is ready')
     .addOption(outputOption())
-    .action(async (options: { output: string }) => {
+    .option('--all', 'list every membership on a terminal, however many there are')
+    .action(async (options: { output: string; all?: true }) => {
       try {
         const daemon = daemonBeside(command, io);
         const ready = (await daemon.call('/-/readyz', { credential: false })).status === 200;
@@ -26,19 +27,12 @@ export function addStatus(program: Command, io: CommandIo, setExitCode: (code: n
           );
           return;
         }
-        const age = formatDuration(io.clock.now() - startedAt);
-        io.out(
-          `connect-gateway-proxy ${version}: ${ready ? 'ready' : 'not ready'}, process ${pid}, up ${age}, hub ${hubUrl}\n`,
-        );
-        io.out(`kubeconfig: ${daemon.settings.kubeconfigFile}\n\n`);
-        const rows = memberships.map(({ alias, url, identity, principal, tokenExpiresAt, problem }) => [
-          alias,
-          url ?? '-',
-          `${identity} (${principal})`,
-          tokenExpiresAt === undefined ? '-' : formatDuration(tokenExpiresAt - io.clock.now()),
-          problem ?? 'ok',
-        ]);
-        io.out(table(['NAME', 'URL', 'IDENTITY', 'TOKEN EXPIRES IN', 'STATUS'], rows));
+        const { live } = JSON.parse((await daemon.call('/-/sessions')).body) as SessionReport;
+        const { kubeconfigFile } = daemon.settings;
+        const streams = live.map(({ kind }) => kind);
+        const facts = { version, ready, pid, hubUrl, startedAt, kubeconfigFile, memberships, streams };
+        // A pipe may look for any of them.
+        io.out(statusText({ ...facts, now: io.clock.now() }, { all: options.all === true || !io.outIsTty }));
       } catch (error) {
         if (!(error instanceof CodedError) || error.code !== 'daemon-not-running') throw error;
         setExitCode(1);

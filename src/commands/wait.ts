@@ -4,6 +4,7 @@ import { parseDuration } from '../daemon/duration.js';
 import { callOwnHub, ownHubAnswers } from '../daemon/own-hub.js';
 import { State } from '../daemon/state.js';
 import type { CommandIo } from './io.js';
+import { withProgress } from './progress.js';
 import { addSettingOptions, settingsOf } from './settings-options.js';
 
 const POLL_MS = 100;
@@ -18,15 +19,17 @@ export function addWait(program: Command, io: CommandIo): void {
       if (timeoutMs === undefined) throw new UsageError(`--timeout ${options.timeout}: expected a duration like 60s`);
       const settings = settingsOf(command, io);
       const deadline = io.clock.monotonic() + timeoutMs;
-      while (!(await isReady(settings.stateDir))) {
-        if (io.clock.monotonic() >= deadline) {
-          throw new CodedError({
-            code: 'not-ready',
-            message: `no daemon with the state folder ${settings.stateDir} was ready within ${options.timeout}`,
-          });
+      await withProgress(io, 'waiting for the daemon to be ready', async () => {
+        while (!(await isReady(settings.stateDir))) {
+          if (io.clock.monotonic() >= deadline) {
+            throw new CodedError({
+              code: 'not-ready',
+              message: `no daemon with the state folder ${settings.stateDir} was ready within ${options.timeout}`,
+            });
+          }
+          await io.pause(POLL_MS);
         }
-        await io.pause(POLL_MS);
-      }
+      });
     });
   addSettingOptions(command, 'beside');
 }
