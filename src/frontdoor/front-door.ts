@@ -274,7 +274,7 @@ export class FrontDoor {
         served,
         target,
         log: this.#callLog(id, served),
-        signal: this.#stopping.signal,
+        signal: AbortSignal.any([this.#stopping.signal, session.signal]),
         onRefusal: (refusal) => this.#refusals.remember(refusable, refusal),
       };
       const stream = chooseRelay(upgradeCall)(this.#o.tools, upgradeCall).catch((error: unknown) => {

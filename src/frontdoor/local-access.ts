@@ -23,7 +23,7 @@ export function assertLocalCaller(headers: FlatHeaders): void {
     );
   }
   const origin = headerValue(headers, 'origin');
-  if (origin !== undefined && origin.toLowerCase() !== `https://${host.toLowerCase()}`) {
+  if (origin !== undefined && !isOriginOf(host, origin)) {
     throw refusal('origin-foreign', 403, 'Forbidden', 'requests from web pages of other origins are refused');
   }
   const site = headerValue(headers, 'sec-fetch-site');
@@ -61,6 +61,15 @@ function equalInConstantTime(given: string, expected: string): boolean {
   const a = Buffer.from(given);
   const b = Buffer.from(expected);
   return a.length === b.length && timingSafeEqual(a, b);
+}
+
+/**
+ * The Python client's WebSockets carry an Origin of their own making, with http even to a TLS port; no page can have
+ * that origin, since this port speaks nothing but TLS.
+ */
+function isOriginOf(host: string, origin: string): boolean {
+  const own = host.toLowerCase();
+  return [`https://${own}`, `http://${own}`].includes(origin.toLowerCase());
 }
 
 function isLoopbackHost(host: string): boolean {

@@ -43,6 +43,9 @@ t.test('what a web page could send is refused although it holds the token', asyn
     [['Host', `localhost:${at.port}`, ...token], 200],
     [['Host', `[::1]:${at.port}`, ...token], 200],
     [['Host', `127.0.0.1:${at.port}`, ...token, 'Origin', `https://127.0.0.1:${at.port}`], 200],
+    // As Python's websocket-client says it.
+    [['Host', `127.0.0.1:${at.port}`, ...token, 'Origin', `http://127.0.0.1:${at.port}`], 200],
+    [['Host', `127.0.0.1:${at.port}`, ...token, 'Origin', `http://127.0.0.1:${at.port + 1}`], 403],
     [[...token, 'Sec-Fetch-Site', 'none'], 200],
   ];
   for (const [headers, status] of cases) {
