@@ -87,6 +87,13 @@ class CachedTokenSource implements TokenSource {
     if (this.#held?.token.value === refused.value) this.#held = undefined;
   }
 
+  renew(): void {
+    this.#retryAt = 0;
+    if (this.#closing.signal.aborted || (this.#held === undefined && this.#failures === 0)) return;
+    // Whoever asks next finds its outcome; a failure has been noted and logged.
+    this.#refresh().catch(() => {});
+  }
+
   snapshot(): TokenSnapshot {
     const failure = this.#lastFailure;
     const expiresAt = this.#held?.token.expiresAt;

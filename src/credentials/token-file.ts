@@ -40,6 +40,10 @@ export class TokenFile implements TokenSource {
     if (this.#seen?.token.value === refused.value) this.#seen = undefined;
   }
 
+  renew(): void {
+    this.#lookedAt = Number.NEGATIVE_INFINITY;
+  }
+
   snapshot(): TokenSnapshot {
     return {
       ...(this.#seen === undefined ? {} : { lastRefreshAt: this.#seen.at }),

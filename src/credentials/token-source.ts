@@ -13,6 +13,11 @@ export interface TokenSource {
   get(signal?: AbortSignal): Promise<AccessToken>;
   /** Upstream answered 401 to this token: the next `get` fetches a new one, unless that has happened already. */
   invalidate(refused: AccessToken): void;
+  /**
+   * The machine has slept, or is in another network: what failed before says nothing any more, and a token of doubtful
+   * age is replaced in the background.
+   */
+  renew(): void;
   /** For display: the newest token's expiry and the last failure. */
   snapshot(): TokenSnapshot;
   close(): void;

@@ -26,6 +26,12 @@ export class CutoffBook {
     return this.#fleets.get(project)?.expectedMs ?? this.#assumedMs;
   }
 
+  /** The age at which a connection should be replaced: `beforeMs` before the cutoff, but not before half the time. */
+  rotateAfterMs(project: string, beforeMs: number): number {
+    const expected = this.expectedMs(project);
+    return Math.max(expected / 2, expected - beforeMs);
+  }
+
   cutAt(project: string, ageMs: number): void {
     const fleet = this.#fleets.get(project) ?? this.#estimate([]);
     this.#fleets.set(project, fleet);

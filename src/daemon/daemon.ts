@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../base/clock.js';
 import { CodedError, describeError, UsageError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import { Wakes } from '../base/wake.js';
 import { createTokenSource } from '../credentials/identities.js';
 import type { TokenSource } from '../credentials/token-source.js';
 import { createFleet, type Fleet } from '../fleet/fleet.js';
@@ -13,6 +14,8 @@ import { FrontDoor } from '../frontdoor/front-door.js';
 import { createDialer } from '../gateway/dial.js';
 import { forwardProxySettings } from '../gateway/forward-proxy.js';
 import { createHttpUpstream, type HttpUpstream } from '../gateway/http-upstream.js';
+import { createPacedUpstream } from '../gateway/paced-upstream.js';
+import { QuotaLedger } from '../gateway/quota.js';
 import { type EndedSessionView, SessionRegistry, type SessionView } from '../relays/sessions.js';
 import { watchConfigFile } from './config-watch.js';
 import { CutoffBook } from './cutoff-book.js';
@@ -27,6 +30,7 @@ import { createServiceNotifier, type ServiceNotifier } from './service-notify.js
 import type { Settings } from './settings.js';
 import { inheritedSockets } from './socket-activation.js';
 import { State } from './state.js';
+import { WakeWatch, watchedDialer } from './wake-watch.js';
 
 /** How long streams and requests may go on once a drain has begun. */
 const DRAIN_MS = 10_000;
@@ -105,6 +109,9 @@ class Daemon implements RunningDaemon {
   readonly #phase = { started: false, draining: false };
   readonly #sessions: SessionRegistry;
   readonly #metrics: Metrics;
+  readonly #quota: QuotaLedger;
+  readonly #wakes = new Wakes();
+  readonly #wakeWatch: WakeWatch;
   readonly #manager: ServiceNotifier;
   #cutoffs: CutoffBook;
   readonly closed: Promise<void>;
@@ -123,6 +130,9 @@ class Daemon implements RunningDaemon {
     this.#settings = options.settings;
     this.#sessions = new SessionRegistry({ clock: options.clock });
     this.#cutoffs = this.#createCutoffs();
+    const { requests, streams } = options.settings;
+    this.#quota = new QuotaLedger({ clock: options.clock, requests, streams });
+    this.#wakeWatch = new WakeWatch({ clock: options.clock, wakes: this.#wakes, cpuMs });
     this.#metrics = new Metrics({
       clock: options.clock,
       version: options.version,
@@ -130,7 +140,7 @@ class Daemon implements RunningDaemon {
       memberships: () => this.memberships(),
       cutoffMs: (project) => this.#cutoffs.expectedMs(project),
       tokens: () => new Map([...this.#identities].map(([name, source]) => [name, source.snapshot()])),
-      quota: () => [],
+      quota: () => this.#quota.use(),
     });
     this.#sessions.onEvent((event) => this.#metrics.session(event));
     this.#reloader = new Reloader({
@@ -163,8 +173,12 @@ class Daemon implements RunningDaemon {
     const { settings, clock, log, env } = this.#o;
     const startedAt = clock.now();
     const extraCa = readExtraCa(settings.endpoints.caFile);
-    const dialer = createDialer({ proxy: forwardProxySettings(env), ...(extraCa === undefined ? {} : { extraCa }) });
-    this.#upstream = createHttpUpstream({ dialer });
+    const dialer = watchedDialer(
+      createDialer({ proxy: forwardProxySettings(env), ...(extraCa === undefined ? {} : { extraCa }) }),
+      (error) => this.#wakeWatch.trouble(error),
+    );
+    this.#upstream = createPacedUpstream({ upstream: createHttpUpstream({ dialer }), pacer: this.#quota.requests });
+    this.#watchForSleep(this.#upstream);
     const certificate = await this.#state.serverCertificate({ address: settings.listen.address, now: startedAt });
     this.#fleet = this.#createFleet(this.#upstream.dispatcher);
     const inherited = inheritedSockets({ env, pid: process.pid });
@@ -179,7 +193,10 @@ class Daemon implements RunningDaemon {
         clock,
         random: Math.random,
         sessions: this.#sessions,
+        quota: this.#quota,
+        wakes: this.#wakes,
         onCut: (membership, ageMs) => this.#cutoffs.cutAt(membership.project, ageMs),
+        rotateAfterMs: ({ project }) => this.#cutoffs.rotateAfterMs(project, settings.cutoff.rotateBefore),
       },
       own: {
         health: {
@@ -259,6 +276,7 @@ class Daemon implements RunningDaemon {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort(new Error('the daemon is stopping'));
     this.#manager.close();
+    this.#wakeWatch.stop();
     this.#served?.stop();
     this.#fleet?.close();
     for (const identity of [...this.#identities.values(), ...this.#retired]) identity.close();
@@ -375,6 +393,16 @@ class Daemon implements RunningDaemon {
     });
   }
 
+  #watchForSleep(upstream: HttpUpstream): void {
+    this.#wakes.onWake(({ reason }) => {
+      this.#o.log.info({ reason }, 'connections from before are looked after');
+      upstream.dropIdle();
+      for (const identity of this.#identities.values()) identity.renew();
+      this.#fleet?.refresh().catch(() => {});
+    });
+    this.#wakeWatch.start();
+  }
+
   #watchConfig(): void {
     const { loadSettings, clock, log } = this.#o;
     const { configFile } = this.#settings;
@@ -414,6 +442,11 @@ class Daemon implements RunningDaemon {
     });
     this.#stopping.signal.addEventListener('abort', cancel, { once: true });
   }
+}
+
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 function assertSomethingToServe({ projects, memberships }: Settings): void {

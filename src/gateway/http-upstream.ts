@@ -10,6 +10,8 @@ export interface HttpUpstream {
   /** For Google's control APIs, which are asked rarely and through undici. */
   readonly dispatcher: Dispatcher;
   send(request: UpstreamRequest, sink: ResponseSink): UpstreamCall;
+  /** Ends the connections that carry nothing. */
+  dropIdle(): void;
   close(): Promise<void>;
 }
 
@@ -24,6 +26,7 @@ export function createHttpUpstream(options: { dialer: Dialer }): HttpUpstream {
       return agent;
     },
     send: (request, sink) => client.send(request, sink),
+    dropIdle: () => client.dropIdle(),
     close: async () => {
       client.close();
       await agent?.destroy();

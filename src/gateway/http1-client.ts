@@ -32,6 +32,11 @@ export class Http1Client {
     return exchange;
   }
 
+  /** Ends the connections that carry nothing: what is asked from now on goes over new ones. */
+  dropIdle(): void {
+    for (const list of this.#idle.values()) for (const connection of list.splice(0)) connection.destroy();
+  }
+
   /** Ends every connection at once. */
   close(): void {
     this.#closed = true;
@@ -105,6 +110,13 @@ class Exchange implements UpstreamCall {
     if (this.over) return;
     this.over = true;
     this.onAbort();
+  }
+
+  lose(): void {
+    if (this.over) return;
+    const drop = this.onAbort;
+    this.fail(Object.assign(new Error('the connection is given up as dead'), { code: 'ECONNRESET' }));
+    drop();
   }
 
   fail(error: unknown): void {

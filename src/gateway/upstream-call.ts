@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { FlatHeaders } from '../base/flat-headers.js';
 import type { UpstreamAddress } from './address.js';
+import type { Turn } from './request-pacer.js';
 
 export interface UpstreamRequest {
   readonly address: UpstreamAddress;
@@ -11,6 +12,10 @@ export interface UpstreamRequest {
   readonly body: Readable | null;
   /** How long to wait for the response's head, in ms; 0 waits for ever (watches of a quiet resource). */
   readonly headersTimeoutMs: number;
+  /** Its place in the line of its fleet host project; without one it leaves at once. */
+  readonly turn?: Turn;
+  /** Others who ask the same, as the same principal, may have the same answer: discovery and OpenAPI. */
+  readonly shareable?: boolean;
 }
 
 /** Where a response goes. Calls come in the order head, data..., end; `failed` may come at any time and is the last. */
@@ -26,5 +31,8 @@ export interface ResponseSink {
 
 export interface UpstreamCall {
   resume(): void;
+  /** The sink is told nothing more. */
   abort(): void;
+  /** Gives the connection up as dead: the sink is told `failed`. */
+  lose(): void;
 }

@@ -89,6 +89,8 @@ function get(
         headers: [...identityHeaders(headers), 'Accept', 'application/json', 'Authorization', `Bearer ${o.token}`],
         body: null,
         headersTimeoutMs: HEAD_DEADLINE_MS,
+        // A session that somebody uses waits for it.
+        turn: { project: served.membership, urgent: true, client: clientGone },
       },
       {
         information: () => {},

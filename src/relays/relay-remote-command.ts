@@ -95,10 +95,9 @@ async function relay(tools: RelayTools, call: UpgradeCall, kind: Kind): Promise<
   call.socket.once('close', onClose);
   try {
     const signal = AbortSignal.any([call.signal, clientGone.signal]);
-    const upstreamCall = { served: call.served, target: call.target, headers: call.request.rawHeaders };
-    const dial = (offered: readonly string[], over: AbortSignal): Promise<Dialled> =>
-      dialRemoteCommand(tools, upstreamCall, offered, over);
-    const dialled = await dialInTurn((offered) => dial(offered, signal), kind.offers);
+    const { served, target, session } = call;
+    const upstreamCall = { served, target, headers: call.request.rawHeaders, session };
+    const dialled = await dialInTurn((offered) => dialRemoteCommand(tools, upstreamCall, offered, signal), kind.offers);
     if (dialled.kind === 'refused') {
       await relayRefusal(call, api, {
         kind: 'refused',
@@ -108,7 +107,9 @@ async function relay(tools: RelayTools, call: UpgradeCall, kind: Kind): Promise<
       });
       return;
     }
-    await carry(tools, call, { api, signal, upstream: dialled.upstream, accept: kind.accept, dial });
+    const redial = (offered: readonly string[], over: AbortSignal): Promise<Dialled> =>
+      dialRemoteCommand(tools, { ...upstreamCall, resuming: true }, offered, over);
+    await carry(tools, call, { api, signal, upstream: dialled.upstream, accept: kind.accept, redial });
   } catch (error) {
     if (!clientGone.signal.aborted) failUpgrade(call, api, error);
   } finally {
@@ -124,10 +125,10 @@ async function carry(
     signal: AbortSignal;
     upstream: WebSocket;
     accept: Kind['accept'];
-    dial: (offered: readonly string[], signal: AbortSignal) => Promise<Dialled>;
+    redial: (offered: readonly string[], signal: AbortSignal) => Promise<Dialled>;
   },
 ): Promise<void> {
-  const { upstream, api, signal, dial } = o;
+  const { upstream, api, signal } = o;
   let client: RemoteCommandClient | undefined;
   try {
     client = await o.accept(upstream.protocol);
@@ -136,7 +137,7 @@ async function carry(
   }
   if (client === undefined) return;
   const offered = [upstream.protocol];
-  const redial = (over: AbortSignal): Promise<Dialled> => dial(offered, AbortSignal.any([signal, over]));
+  const redial = (over: AbortSignal): Promise<Dialled> => o.redial(offered, AbortSignal.any([signal, over]));
   await new RemoteCommandSession({ tools, call, api, client, upstream, redial }).ended;
 }
 
@@ -163,7 +164,7 @@ async function acceptSpdyClient(
     remote: parseRemoteSession(call.target),
     clock: tools.clock,
   });
-  const stop = (): void => client.giveUp(new Error('connect-gateway-proxy: the daemon is stopping'));
+  const stop = (): void => client.giveUp(new Error(`connect-gateway-proxy: ${describeError(call.signal.reason)}`));
   call.signal.addEventListener('abort', stop, { once: true });
   try {
     await client.ready;

@@ -27,6 +27,9 @@ const HEADERS_DEADLINE_MS = 120_000;
 /** Repeating these changes nothing, so that one repeat after a lost connection or a refused token is invisible. */
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
+/** Google counts by the minute: after these, and the pauses of the line before each, the next one has begun. */
+const QUOTA_REPEATS = 6;
+
 /** Carries one plain request (watches and logs included) to its membership and the answer back, streamed both ways. */
 export async function relayRequest(
   tools: RelayTools,
@@ -51,6 +54,8 @@ type AttemptEnd =
   /** A body that can be continued has ended, in whatever form. */
   | { readonly kind: 'cut' }
   | { readonly kind: 'token-refused' }
+  /** Google's quota; `passOn` gives the client that answer. */
+  | { readonly kind: 'over-quota'; readonly passOn: () => void }
   | { readonly kind: 'failed'; readonly error: unknown };
 
 class RequestRelay {
@@ -102,6 +107,7 @@ class RequestRelay {
     let token = await served.tokens.get();
     let repeatedForToken = false;
     let repeatedForConnection = false;
+    let repeatedForQuota = 0;
     for (;;) {
       if (this.#left) return;
       const mayRefresh = replayable && !repeatedForToken;
@@ -111,7 +117,13 @@ class RequestRelay {
         await this.#resume(headers);
         return;
       }
-      if (end.kind === 'token-refused') {
+      if (end.kind === 'over-quota') {
+        this.#tools.quota.requests.refused(served.membership);
+        if (!replayable || repeatedForQuota++ === QUOTA_REPEATS) {
+          end.passOn();
+          return;
+        }
+      } else if (end.kind === 'token-refused') {
         repeatedForToken = true;
         served.tokens.invalidate(token);
         token = await served.tokens.get();
@@ -129,8 +141,9 @@ class RequestRelay {
   }
 
   #openSession(): void {
-    const { id, served, request } = this.#call;
-    this.#session = this.#tools.sessions.open({
+    const { id, served, request, response } = this.#call;
+    const { sessions, wakes, clock } = this.#tools;
+    const session = sessions.open({
       id,
       api: this.#api,
       membership: served.membership.alias,
@@ -138,6 +151,24 @@ class RequestRelay {
       userAgent: request.headers['user-agent'] ?? '',
       bytes: () => ({ up: 0, down: this.#bytesDown }),
     });
+    this.#session = session;
+    session.signal.addEventListener('abort', () => this.#endByHand(session.signal.reason), { once: true });
+    const stop = wakes.onWake(({ doubtfulBefore }) => {
+      // Nothing is lost by it: the body goes on where it stands.
+      if (clock.monotonic() - session.connectionAgeMs() < doubtfulBefore) this.#current?.lose();
+    });
+    response.once('close', stop);
+  }
+
+  #endByHand(reason: unknown): void {
+    const { response } = this.#call;
+    if (this.#left) return;
+    this.#left = true;
+    this.#current?.abort();
+    this.#onLeave();
+    const lastWords = this.#continuation?.lastWords(statusOfError(reason));
+    if (lastWords === undefined) response.destroy();
+    else response.end(lastWords);
   }
 
   async #resume(headers: FlatHeaders): Promise<void> {
@@ -196,6 +227,12 @@ class RequestRelay {
           headers,
           body: this.#hasBody ? request : null,
           headersTimeoutMs: unlimited ? 0 : HEADERS_DEADLINE_MS,
+          turn: {
+            project: served.membership,
+            urgent: this.#api.kind !== 'discovery',
+            client: request.socket,
+          },
+          shareable: this.#api.kind === 'discovery',
         },
         sink,
       );
@@ -335,8 +372,13 @@ class ResponseRelay implements ResponseSink {
       if (bytes.length > 0) response.write(bytes);
       return;
     }
-    answerRequest(response, answerOfVerdict(verdict, api), id);
-    this.#finish({ kind: 'ended' });
+    const passOn = (): void => answerRequest(response, answerOfVerdict(verdict, api), id);
+    if (verdict.code === 'request-quota') {
+      this.#finish({ kind: 'over-quota', passOn });
+    } else {
+      passOn();
+      this.#finish({ kind: 'ended' });
+    }
     this.#o.abort();
   }
 

@@ -9,6 +9,7 @@ import { dialUpgrade } from '../gateway/upgrade-upstream.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
+import { heldBy, streamDialer } from './dial-stream.js';
 import { ownAnswer, type Refusal, refusalOf, writeRefusal } from './failure-answer.js';
 import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
 import type { RelayCall, RelayTools } from './served-membership.js';
@@ -19,7 +20,7 @@ export interface UpgradeCall extends RelayCall {
   readonly request: IncomingMessage;
   readonly socket: Duplex;
   readonly head: Buffer;
-  /** Aborts when the daemon gives up on its streams. */
+  /** Aborts when the daemon gives up on its streams, or a person ends this one; the reason's message is for the client. */
   readonly signal: AbortSignal;
   /** Already open; the front door ends it when the relay has returned. */
   readonly session: Session;
@@ -71,7 +72,8 @@ export async function askUpstream(
       `Bearer ${token.value}`,
     ];
     assertWithinHeaderLimit(headers);
-    const answer = await dialUpgrade(tools.dialer, {
+    const dialer = await streamDialer(tools, { served, holder: heldBy(call.session) }, options.signal);
+    const answer = await dialUpgrade(dialer, {
       address: served.address,
       method: request.method ?? 'GET',
       target: served.address.pathPrefix + target,
@@ -200,7 +202,7 @@ function splice(
       call.log.info({ kind: api.kind, reason, ms, bytesUp, bytesDown }, 'stream ended');
       resolve();
     };
-    const onAbort = (): void => end('the daemon is stopping');
+    const onAbort = (): void => end(describeError(signal.reason));
     signal.addEventListener('abort', onAbort, { once: true });
     client.on('error', (error) => end(`client: ${describeError(error)}`));
     upstream.on('error', (error) => end(`gateway: ${describeError(error)}`));

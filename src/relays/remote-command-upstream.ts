@@ -5,9 +5,12 @@ import { WebSocket } from 'ws';
 import { CodedError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
 import { unreachable } from '../gateway/http-upstream.js';
+import type { StreamHolder } from '../gateway/stream-ledger.js';
 import { noAnswer, UPGRADE_DEADLINE_MS } from '../gateway/upgrade-upstream.js';
 import { chooseRemoteProtocol } from '../kubernetes/remote-command.js';
+import { heldBy, streamDialer } from './dial-stream.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
+import type { Session } from './sessions.js';
 import { assertWithinHeaderLimit, requestHeaders } from './upstream-headers.js';
 
 /** kubectl accepts single messages of 8 MiB; the API server sends at most 32 KiB at a time. */
@@ -24,6 +27,11 @@ export interface RemoteCommandCall {
   readonly target: string;
   /** The client's, as they came. */
   readonly headers: FlatHeaders;
+  readonly session: Session;
+  /** Who holds the upstream, where it is not the session alone. */
+  readonly holder?: () => StreamHolder;
+  /** The session has been open before. */
+  readonly resuming?: boolean;
 }
 
 /** `open` is paused: nothing may be read before somebody listens. */
@@ -106,11 +114,21 @@ async function dial(
 ): Promise<Dialled> {
   const { address } = call.served;
   const headers = headersForWs(call.headers, options.token);
+  // `ws` lets no name with a slash pass, in either direction.
+  const plain = options.offered.filter((name) => !name.includes('/'));
+  const slashed = options.offered.filter((name) => name.includes('/'));
+  if (slashed.length > 0) headers['Sec-WebSocket-Protocol'] = [options.offered.join(', ')];
+  const { served, session, resuming = false } = call;
+  const dialer = await streamDialer(
+    tools,
+    { served, holder: call.holder ?? heldBy(session), resuming },
+    options.signal,
+  );
   const deadline = AbortSignal.timeout(UPGRADE_DEADLINE_MS);
   const signal = AbortSignal.any([options.signal, deadline]);
   let socket: Duplex;
   try {
-    socket = await tools.dialer.dial(address, signal);
+    socket = await dialer.dial(address, signal);
   } catch (error) {
     throw deadline.aborted ? noAnswer(address, UPGRADE_DEADLINE_MS) : unreachable(address, error);
   }
@@ -130,7 +148,7 @@ async function dial(
       },
     };
     const scheme = address.secure ? 'wss' : 'ws';
-    const upstream = new WebSocket(`${scheme}://${address.host}/`, [...options.offered], settings);
+    const upstream = new WebSocket(`${scheme}://${address.host}/`, plain, settings);
     const onAbort = (): void => {
       upstream.terminate();
       reject(deadline.aborted ? noAnswer(address, UPGRADE_DEADLINE_MS) : signal.reason);
@@ -143,6 +161,16 @@ async function dial(
       upstream.pause();
       resolve({ kind: 'open', upstream });
     });
+    if (slashed.length > 0) {
+      upstream.once('upgrade', (response) => {
+        const chosen = response.headers['sec-websocket-protocol'];
+        if (chosen !== undefined && slashed.includes(chosen)) delete response.headers['sec-websocket-protocol'];
+        else if (chosen === undefined) {
+          upstream.emit('error', new Error('Server sent no subprotocol'));
+          upstream.terminate();
+        }
+      });
+    }
     upstream.once('unexpected-response', (_request, response) => {
       settled();
       resolve({ kind: 'refused', response });

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
-import { sleep } from '../base/clock.js';
 import { CodedError, describeError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
 import type { Logger } from '../base/log.js';
+import { sleepUntilWake } from '../base/wake.js';
 import type { FailureAnswer } from '../gateway/failure.js';
 import { Redial } from '../gateway/redial.js';
 import type { ResponseSink, UpstreamCall } from '../gateway/upstream-call.js';
@@ -56,7 +56,7 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
         response.end();
         return;
       }
-      await sleep(tools.clock, redial.nextPauseMs(), clientGone);
+      await pause(options, redial);
       const onHead = (): void => {
         resumes++;
         refusals = 0;
@@ -91,8 +91,18 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
       }
       if (redial.attempts === 1) log.info({}, `a cut stream cannot go on yet: ${describeError(error)}`);
       // The question about the pod failed before there was a pause.
-      await sleep(tools.clock, redial.nextPauseMs(), clientGone).catch(() => {});
+      await pause(options, redial).catch(() => {});
     }
+  }
+}
+
+/** Once the machine is awake or the network back, what failed before says nothing: the pauses begin anew. */
+async function pause({ tools, clientGone }: ResumeOptions, redial: Redial): Promise<void> {
+  const { clock, wakes } = tools;
+  for (;;) {
+    const woken = await sleepUntilWake({ clock, ms: redial.nextPauseMs(), wakes, signal: clientGone });
+    if (!woken) return;
+    redial.succeeded();
   }
 }
 
@@ -138,6 +148,7 @@ async function attempt(options: ResumeOptions, target: string, onHead: () => voi
           headers: [...headers, 'Authorization', `Bearer ${token.value}`],
           body: null,
           headersTimeoutMs: HEAD_DEADLINE_MS,
+          turn: { project: served.membership, urgent: true, client: clientGone },
         },
         sink,
       );

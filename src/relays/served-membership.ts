@@ -1,10 +1,12 @@
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
+import type { Wakes } from '../base/wake.js';
 import type { TokenSource } from '../credentials/token-source.js';
 import type { Membership } from '../fleet/membership.js';
 import type { UpstreamAddress } from '../gateway/address.js';
 import type { Dialer } from '../gateway/dial.js';
 import type { HttpUpstream } from '../gateway/http-upstream.js';
+import type { QuotaLedger } from '../gateway/quota.js';
 import type { OnCutoff } from '../kubernetes/remote-session.js';
 import type { SessionRegistry } from './sessions.js';
 
@@ -25,8 +27,14 @@ export interface RelayTools {
   /** From 0 to 1. */
   readonly random: () => number;
   readonly sessions: SessionRegistry;
+  /** What the fleet host projects have left; `http` keeps to it by itself, streams are dialled with `dialStream`. */
+  readonly quota: QuotaLedger;
+  /** Tells of sleep and of a change of the network. */
+  readonly wakes: Wakes;
   /** Called when the gateway has cut a connection of this age that nobody had asked it to end. */
   readonly onCut: (membership: Membership, ageMs: number) => void;
+  /** At which age a connection that can be replaced should be, so that the gateway's cutoff finds it unused. */
+  readonly rotateAfterMs: (membership: Membership) => number;
 }
 
 /** One call of one client. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.js';
+import { CodedError } from '../base/errors.js';
 import type { ApiRequest, ApiRequestKind } from '../kubernetes/api-request.js';
 
 /** Everything that lives longer than a request: what `sessions` lists. Times are ms. */
@@ -16,6 +17,8 @@ export interface SessionView {
   readonly ageMs: number;
   /** Age of the present connection to the gateway. */
   readonly connectionAgeMs: number;
+  /** How many sessions, this one included, share its connection to the gateway; only where connections are shared. */
+  readonly sharing?: number;
   readonly resumes: number;
   /** How long the gaps of its resumes were, the last ones. */
   readonly gapsMs: readonly number[];
@@ -34,13 +37,25 @@ export type SessionEvent =
   | { readonly type: 'started' | 'resumed'; readonly session: SessionView }
   | { readonly type: 'ended'; readonly session: EndedSessionView };
 
+/** A connection to the gateway that sessions share. */
+export interface SharedConnection {
+  ageMs(): number;
+  clients(): number;
+}
+
 /** What a relay tells of its session. */
 export interface Session {
   readonly id: string;
+  readonly kind: ApiRequestKind;
+  readonly target: string;
+  /** Aborts when a person ends the session, with a CodedError that its client is to be told. */
+  readonly signal: AbortSignal;
   /** The stream goes on over a new connection to the gateway. */
   resumed(gapMs: number): void;
   /** Age in ms of the present connection to the gateway. */
   connectionAgeMs(): number;
+  /** From here on its connection to the gateway is one that it may share with other sessions. */
+  onTunnel(tunnel: SharedConnection): void;
   end(reason: string, options?: { bytesMayBeMissing?: boolean }): void;
 }
 
@@ -72,6 +87,13 @@ export class SessionRegistry {
     this.#live.set(about.id, session);
     this.#tell({ type: 'started', session: session.view() });
     return session;
+  }
+
+  /** Ends a live session as if its relay had been told to. False when there is none of this id. */
+  kill(id: string): boolean {
+    const session = this.#live.get(id);
+    session?.kill();
+    return session !== undefined;
   }
 
   live(): SessionView[] {
@@ -111,18 +133,24 @@ interface SessionHooks {
 
 class LiveSession implements Session {
   readonly id: string;
+  readonly kind: ApiRequestKind;
+  readonly target: string;
+  readonly #killed = new AbortController();
   readonly #about: SessionStart;
   readonly #clock: Clock;
   readonly #hooks: SessionHooks;
   readonly #startedAt: number;
   readonly #start: number;
   readonly #gaps: number[] = [];
+  #tunnel: SharedConnection | undefined;
   #connectedAt: number;
   #resumes = 0;
   #over = false;
 
   constructor(about: SessionStart, clock: Clock, hooks: SessionHooks) {
     this.id = about.id;
+    this.kind = about.api.kind;
+    this.target = describeTarget(about.api);
     this.#about = about;
     this.#clock = clock;
     this.#hooks = hooks;
@@ -131,8 +159,26 @@ class LiveSession implements Session {
     this.#connectedAt = this.#start;
   }
 
+  get signal(): AbortSignal {
+    return this.#killed.signal;
+  }
+
+  kill(): void {
+    this.#killed.abort(
+      new CodedError({
+        code: 'session-killed',
+        message: 'ended by connect-gateway-proxy sessions kill',
+        answer: { status: 410, reason: 'Gone' },
+      }),
+    );
+  }
+
   connectionAgeMs(): number {
-    return this.#clock.monotonic() - this.#connectedAt;
+    return this.#tunnel?.ageMs() ?? this.#clock.monotonic() - this.#connectedAt;
+  }
+
+  onTunnel(tunnel: SharedConnection): void {
+    this.#tunnel = tunnel;
   }
 
   resumed(gapMs: number): void {
@@ -147,22 +193,24 @@ class LiveSession implements Session {
     if (this.#over) return;
     this.#over = true;
     const { bytesMayBeMissing = false } = options;
-    this.#hooks.onEnded({ ...this.view(), endedAt: this.#clock.now(), reason, bytesMayBeMissing });
+    const why = this.signal.aborted ? 'ended by sessions kill' : reason;
+    this.#hooks.onEnded({ ...this.view(), endedAt: this.#clock.now(), reason: why, bytesMayBeMissing });
   }
 
   view(): SessionView {
-    const { id, api, membership, identity, userAgent } = this.#about;
+    const { id, membership, identity, userAgent } = this.#about;
     const { up, down } = this.#about.bytes();
     return {
       id,
-      kind: api.kind,
+      kind: this.kind,
       membership,
-      target: describeTarget(api),
+      target: this.target,
       identity,
       userAgent,
       startedAt: this.#startedAt,
       ageMs: Math.round(this.#clock.monotonic() - this.#start),
       connectionAgeMs: Math.round(this.connectionAgeMs()),
+      ...(this.#tunnel === undefined ? {} : { sharing: this.#tunnel.clients() }),
       resumes: this.#resumes,
       gapsMs: [...this.#gaps],
       bytesUp: up,

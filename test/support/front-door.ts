@@ -6,6 +6,7 @@ import type { CertificatePair } from '../../src/base/certificates.js';
 import { createAuthority, issueServerCertificate } from '../../src/base/certificates.js';
 import { type Clock, systemClock } from '../../src/base/clock.js';
 import { silentLogger } from '../../src/base/log.js';
+import { Wakes } from '../../src/base/wake.js';
 import type { AccessToken, TokenSource } from '../../src/credentials/token-source.js';
 import type { Membership } from '../../src/fleet/membership.js';
 import { FrontDoor } from '../../src/frontdoor/front-door.js';
@@ -13,6 +14,8 @@ import type { OwnApiSource } from '../../src/frontdoor/own-api.js';
 import { upstreamAddress } from '../../src/gateway/address.js';
 import { createDialer } from '../../src/gateway/dial.js';
 import { createHttpUpstream } from '../../src/gateway/http-upstream.js';
+import { createPacedUpstream } from '../../src/gateway/paced-upstream.js';
+import { QuotaLedger } from '../../src/gateway/quota.js';
 import { SessionRegistry } from '../../src/relays/sessions.js';
 
 /** A token source that hands out numbered tokens and counts refusals. */
@@ -27,6 +30,10 @@ export class NumberedTokens implements TokenSource {
 
   invalidate(): void {
     this.refused++;
+    this.issued++;
+  }
+
+  renew(): void {
     this.issued++;
   }
 
@@ -110,6 +117,9 @@ export interface TestFrontDoor {
   readonly door: FrontDoor;
   readonly gateway: TestGateway;
   readonly tokens: NumberedTokens;
+  readonly quota: QuotaLedger;
+  readonly sessions: SessionRegistry;
+  readonly wakes: Wakes;
   readonly ca: string;
   readonly port: number;
   readonly hubPort: number;
@@ -120,14 +130,25 @@ export interface TestFrontDoor {
   close(): Promise<void>;
 }
 
+export interface TestFrontDoorOptions {
+  readonly own?: Partial<OwnApiSource>;
+  readonly clock?: Clock;
+  readonly rotateAfterMs?: number;
+  readonly onCut?: (ageMs: number) => void;
+  /** Without it there is enough of everything. */
+  readonly quota?: { readonly perMinute?: number; readonly streams?: number; readonly queueMs?: number };
+}
+
 /** A front door with one membership `prod` in front of a test gateway. */
-export async function openTestFrontDoor(
-  options: { own?: Partial<OwnApiSource>; clock?: Clock } = {},
-): Promise<TestFrontDoor> {
-  const { clock = systemClock } = options;
+export async function openTestFrontDoor(options: TestFrontDoorOptions = {}): Promise<TestFrontDoor> {
   const [gateway, { ca, pair }] = await Promise.all([startTestGateway(), testCertificates()]);
   const dialer = createDialer({ proxy: {} });
-  const upstream = createHttpUpstream({ dialer });
+  const { clock = systemClock } = options;
+  const { perMinute = 1_000_000, streams = 1000, queueMs = 30_000 } = options.quota ?? {};
+  const quota = new QuotaLedger({ clock, requests: { perMinute }, streams: { limit: streams, queue: queueMs } });
+  const upstream = createPacedUpstream({ upstream: createHttpUpstream({ dialer }), pacer: quota.requests });
+  const sessions = new SessionRegistry({ clock });
+  const wakes = new Wakes();
   const tokens = new NumberedTokens();
   const door = new FrontDoor({
     address: '127.0.0.1',
@@ -138,8 +159,11 @@ export async function openTestFrontDoor(
       dialer,
       clock,
       random: () => 0,
-      sessions: new SessionRegistry({ clock }),
-      onCut: () => {},
+      sessions,
+      quota,
+      wakes,
+      onCut: (_membership, ageMs) => options.onCut?.(ageMs),
+      rotateAfterMs: () => options.rotateAfterMs ?? 18 * 60_000,
     },
     own: {
       health: { live: () => true, started: () => true, ready: () => true },
@@ -160,6 +184,9 @@ export async function openTestFrontDoor(
     door,
     gateway,
     tokens,
+    quota,
+    sessions,
+    wakes,
     ca,
     port,
     hubPort,

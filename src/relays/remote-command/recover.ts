@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
-import { sleep } from '../../base/clock.js';
 import { CodedError, describeError } from '../../base/errors.js';
 import type { FlatHeaders } from '../../base/flat-headers.js';
 import type { Logger } from '../../base/log.js';
+import { sleepUntilWake } from '../../base/wake.js';
 import type { Redial } from '../../gateway/redial.js';
 import type { ApiRequest } from '../../kubernetes/api-request.js';
 import type { ContainerInstance } from '../../kubernetes/container-instance.js';
@@ -75,7 +75,9 @@ export class Recoverer {
       let trouble: string;
       let cause: CodedError | undefined;
       try {
-        await sleep(tools.clock, redial.nextPauseMs(), signal);
+        while (await sleepUntilWake({ clock: tools.clock, ms: redial.nextPauseMs(), wakes: tools.wakes, signal })) {
+          redial.succeeded();
+        }
         const step = await this.#attempt(o);
         if (step.kind !== 'wait') return step;
         trouble = step.message;

@@ -107,7 +107,7 @@ export class RemoteCommandSession {
     this.#openedAt = this.#startedAt;
     this.#redial = new Redial({ random: tools.random });
     this.#recoverer = new Recoverer({ now: tools.clock.now(), monotonic: this.#startedAt });
-    this.#pulse = new Pulse({ clock: tools.clock, client });
+    this.#pulse = new Pulse({ clock: tools.clock, wakes: tools.wakes, client });
     this.#held = new HeldInput(client);
     this.ended = new Promise((resolve) => {
       this.#resolve = resolve;
@@ -124,10 +124,11 @@ export class RemoteCommandSession {
 
   readonly #onAbort = (): void => {
     const upstream = this.#upstream;
-    this.#endClient(lostSessionStatus('connect-gateway-proxy: the daemon is stopping'), 'the daemon is stopping');
+    const why = describeError(this.#parts.call.signal.reason);
+    this.#endClient(lostSessionStatus(`connect-gateway-proxy: ${why}`), why);
     upstream?.close(1001);
     // The last words are still on their way: the session ends with the client's close.
-    this.#leave.abort(new Error('the daemon is stopping'));
+    this.#leave.abort(new Error(why));
   };
 
   #adopt(upstream: WebSocket): void {

@@ -72,6 +72,7 @@ function countingTokens(refused: string[]): TokenSource {
   return {
     description: 'test',
     get: async () => ({ value: `t${refused.length}` }),
+    renew: () => undefined,
     invalidate: (token: AccessToken) => void refused.push(token.value),
     snapshot: () => ({}),
     close: () => {},
