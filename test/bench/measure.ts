@@ -94,7 +94,7 @@ function readStat(pid: number): { parent: number; ticks: number } | undefined {
 
 const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
 
-function cpuMs(pids: readonly number[]): number {
+export function cpuMs(pids: readonly number[]): number {
   const ticks = pids.reduce((sum, pid) => sum + (readStat(pid)?.ticks ?? 0), 0);
   return (ticks / TICKS_PER_SECOND) * 1000;
 }

@@ -103,7 +103,7 @@ export function startUntil(
   command: string,
   args: readonly string[],
   o: { pattern: RegExp; env?: NodeJS.ProcessEnv },
-): Promise<{ child: ChildProcess; match: RegExpExecArray }> {
+): Promise<{ child: ChildProcess; match: RegExpExecArray; said: readonly string[] }> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: o.env ?? process.env });
     const said: string[] = [];
@@ -111,7 +111,7 @@ export function startUntil(
       createInterface({ input: stream }).on('line', (line) => {
         said.push(line);
         const match = o.pattern.exec(line);
-        if (match !== null) resolve({ child, match });
+        if (match !== null) resolve({ child, match, said });
       });
     }
     child.on('exit', (code) => reject(new Error(`${command} ended (${code}):\n${said.join('\n')}`)));
