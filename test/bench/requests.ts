@@ -21,12 +21,13 @@ import {
 const ROUNDS = Number(process.env['CGP_BENCH_ROUNDS'] ?? 3);
 const SECONDS = Number(process.env['CGP_BENCH_SECONDS'] ?? 4);
 
-const folder = mkdtempSync(join(tmpdir(), 'cgp-bench-'));
+let folder = '';
 const children: ChildProcess[] = [];
 const pidOf = (child: ChildProcess): number => child.pid ?? 0;
 
 /** Plain requests beside `kubectl proxy`, nginx and no proxy at all. */
 export async function requests(): Promise<Section> {
+  folder = mkdtempSync(join(tmpdir(), 'cgp-bench-'));
   try {
     return report(await measureAll(await startAll()));
   } finally {
