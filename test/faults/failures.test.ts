@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { ERROR_NAMES, type ErrorName } from '../../src/emulator/google/error-catalogue.js';
 import { DaemonClient, type PlainAnswer } from '../support/daemon-client.js';
 import { type DemoDaemon, startDemoDaemon } from '../support/demo-daemon.js';
+import { HastyClock } from '../support/hasty-clock.js';
 
 /** What a row of the emulator's catalogue becomes; `after` is what becomes of streams that were accepted before. */
 interface Row {
@@ -167,12 +168,14 @@ function assertAnswer(t: Test, answer: PlainAnswer, row: Row, where: string): vo
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'cgp-failures-'));
+// Pauses before the next try are what most of these stories are made of.
+const clock = new HastyClock(5);
 let demo: DemoDaemon;
 let client: DaemonClient;
 let counter = 0;
 
 t.before(async () => {
-  demo = await startDemoDaemon({ folder });
+  demo = await startDemoDaemon({ folder, clock });
   client = new DaemonClient(demo.kubeconfig, MEMBERSHIP);
   const { status } = await client.request(MAPS, {
     method: 'POST',
@@ -195,8 +198,10 @@ async function count(): Promise<string> {
 /** While the fault is in force every call to the membership meets it. */
 async function during<T>(answer: ErrorName, act: () => Promise<T>): Promise<T> {
   const id = demo.emulator.faults.add({ answer, membership: MEMBERSHIP });
+  // Before the quota is given up, a minute passes.
+  const speed = answer === 'request-quota' ? 100 : 5;
   try {
-    return await act();
+    return await clock.faster(speed, act);
   } finally {
     demo.emulator.faults.remove(id);
   }

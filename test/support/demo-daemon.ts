@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.js';
+import { type Clock, systemClock } from '../../src/base/clock.js';
 import { createLogger, silentLogger } from '../../src/base/log.js';
 import { type RunningDaemon, startDaemon } from '../../src/daemon/daemon.js';
 import { loadSettings } from '../../src/daemon/settings.js';
@@ -17,7 +17,12 @@ export interface DemoDaemon {
 }
 
 /** Daemon and emulator in this process, on ports of the system's choice below `ports`, so that tests run side by side. */
-export async function startDemoDaemon(o: { folder: string; flags?: Record<string, string> }): Promise<DemoDaemon> {
+export async function startDemoDaemon(o: {
+  folder: string;
+  flags?: Record<string, string>;
+  /** The daemon's; the emulator has the system's. */
+  clock?: Clock;
+}): Promise<DemoDaemon> {
   const log = process.env['CGP_TEST_LOG'] ? createLogger({ level: 'debug', format: 'pretty' }) : silentLogger;
   const workDir = join(o.folder, 'emulator');
   mkdirSync(workDir, { recursive: true, mode: 0o700 });
@@ -50,7 +55,7 @@ export async function startDemoDaemon(o: { folder: string; flags?: Record<string
     isTty: false,
     paths: { config: o.folder, data: o.folder },
   });
-  const daemon = await startDaemon({ settings, clock: systemClock, log, version: '0.0.0-test', env: {} });
+  const daemon = await startDaemon({ settings, clock: o.clock ?? systemClock, log, version: '0.0.0-test', env: {} });
   return {
     daemon,
     emulator,
