@@ -81,7 +81,7 @@ export class SharedTunnel {
       this.#end('could not be opened');
       throw error;
     }
-    if (dialled.kind === 'open') this.#adopt(dialled, client.log);
+    if (dialled.kind === 'open') this.#adopt(dialled, client);
     else this.#end('was refused');
     return dialled;
   }
@@ -148,7 +148,7 @@ export class SharedTunnel {
     });
   }
 
-  #adopt(dialled: Extract<Dialled, { kind: 'open' }>, log: Logger): void {
+  #adopt(dialled: Extract<Dialled, { kind: 'open' }>, { log, served }: TunnelClient): void {
     const { clock, wakes } = this.#tools;
     const old = this.#current;
     const tunnel: PodTunnel = new PodTunnel({
@@ -165,8 +165,7 @@ export class SharedTunnel {
     this.#finalRefusals = 0;
     this.#redial.succeeded();
     this.#cancelRotation();
-    const served = this.#client()?.served;
-    if (served !== undefined) this.#scheduleRotation(served);
+    this.#scheduleRotation(served);
     if (old !== undefined) {
       this.#draining.add(old);
       old.retire();
@@ -264,7 +263,7 @@ export class SharedTunnel {
   #goOn(dialled: Extract<Dialled, { kind: 'open' }>, client: Member): void {
     const gap = this.#gap;
     this.#gap = undefined;
-    this.#adopt(dialled, client.log);
+    this.#adopt(dialled, client);
     const gapMs = gap === undefined ? 0 : this.#tools.clock.monotonic() - gap.since;
     // Only now is it known that the pod was not the reason.
     if (gap !== undefined) this.#tools.onCut(client.served.membership, gap.ageMs);
