@@ -1,3 +1,3 @@
 import { tellStory } from './story.js';
 
-tellStory('1.28', { portForward: false });
+tellStory('1.28', { portForward: true });

@@ -1,3 +1,3 @@
 import { tellStory } from './story.js';
 
-tellStory('1.30', { portForward: false });
+tellStory('1.30', { portForward: true });

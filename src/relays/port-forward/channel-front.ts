@@ -46,7 +46,7 @@ export function serveChannelFront(
   return new Promise((resolve) => {
     const { lease, clock, log, signal } = options;
     const { socket, protocol, ports } = client;
-    let open = ports.length;
+    let open = 2 * ports.length;
     let full = false;
     let ending: string | undefined;
     const paused = new Set<Channel>();
@@ -85,13 +85,19 @@ export function serveChannelFront(
         });
         return channel;
       };
-      const data = make(2 * index, {
+      // A kubelet ends the data stream before it says on the error stream why.
+      const ended = (): void => {
+        if (--open === 0) close(1000, 'the pod has ended its side');
+      };
+      const data: Channel = make(2 * index, {
         onEnd: () => {
-          if (--open === 0) close(1000, 'the pod has ended its side');
+          // The form has no half-close: without ours the pod would wait for the client's.
+          data.finish();
+          ended();
         },
         onReset: () => close(1011, 'the connection to the pod was cut by Connect gateway or reset by the pod'),
       });
-      return [data, make(2 * index + 1, { onEnd() {}, onReset() {} })];
+      return [data, make(2 * index + 1, { onEnd: ended, onReset: ended })];
     });
 
     socket.on('error', () => {});
@@ -192,6 +198,13 @@ class Channel implements ForwardStream {
 
   drained(): void {
     if (!this.#dead) this.#handlers?.onDrain?.();
+  }
+
+  /** As if the client had said that it has no more to say. */
+  finish(): void {
+    this.#waiting.length = 0;
+    this.#unblock();
+    this.#handlers?.onEnd();
   }
 
   /** The client is gone. */
