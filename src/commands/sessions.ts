@@ -42,15 +42,45 @@ export function addSessions(program: Command, io: CommandIo): void {
       }
     });
   addSettingOptions(command, 'beside');
+  addKill(command, io);
+}
+
+function addKill(sessions: Command, io: CommandIo): void {
+  const command = sessions
+    .command('kill')
+    .description('end live sessions, and give their streams back to the fleet; their clients are told')
+    .argument('<id...>', 'as connect-gateway-proxy sessions lists them')
+    .addHelpText('after', '\nExamples:\n  $ connect-gateway-proxy sessions kill k3v9q\n')
+    .action(async (ids: string[]) => {
+      const daemon = daemonBeside(command, io);
+      const unknown: string[] = [];
+      for (const id of ids) {
+        const { status, body } = await daemon.call(`/-/sessions/${encodeURIComponent(id)}/kill`, { method: 'POST' });
+        if (status === 200) io.out(`ended session ${id}\n`);
+        else if (status === 404) unknown.push(id);
+        else throw refused(`/-/sessions/${id}/kill`, status, body);
+      }
+      if (unknown.length === 0) return;
+      const live = (await report(daemon)).live.map(({ id }) => id);
+      throw new CodedError({
+        code: 'no-such-session',
+        message: `no live session has the id ${unknown.join(', ')}; ${live.length === 0 ? 'there are none' : `live are ${live.join(', ')}`}`,
+      });
+    });
+  addSettingOptions(command, 'beside');
+}
+
+function refused(path: string, status: number, body = ''): CodedError {
+  return new CodedError({
+    code: 'daemon-refused',
+    message: `the daemon answered HTTP ${status} to ${path}${body === '' ? '' : ` (${body.trim().slice(0, 200)})`}; restart it so that both have the same version`,
+  });
 }
 
 async function report(daemon: DaemonBeside): Promise<SessionReport> {
   const { status, body } = await daemon.call('/-/sessions');
   if (status === 200) return JSON.parse(body) as SessionReport;
-  throw new CodedError({
-    code: 'daemon-refused',
-    message: `the daemon answered HTTP ${status} to /-/sessions; restart it so that both have the same version`,
-  });
+  throw refused('/-/sessions', status);
 }
 
 function render({ live, ended }: SessionReport, withEnded: boolean): string {

@@ -1,5 +1,6 @@
 import { formatDuration } from '../daemon/duration.js';
 import type { MembershipView } from '../daemon/served-fleet.js';
+import type { QuotaUse } from '../gateway/quota.js';
 import { table } from './table.js';
 
 /** More memberships than fit on a screen beside the rest are only counted, unless all are asked for. */
@@ -14,6 +15,8 @@ export interface StatusFacts {
   readonly memberships: readonly MembershipView[];
   /** Kinds of the live sessions. */
   readonly streams: readonly string[];
+  /** Of the fleet host projects that were asked for anything. */
+  readonly quota: readonly QuotaUse[];
   readonly startedAt: number;
   readonly now: number;
 }
@@ -52,6 +55,7 @@ function factLines(facts: StatusFacts, failing: number): string {
     ['kubeconfig', facts.kubeconfigFile],
     ['memberships', memberships.length === 0 ? "none yet; see the daemon's log" : counted.join(', ')],
     ['streams', streams.length === 0 ? 'none' : counts(streams)],
+    ...facts.quota.map((use, index) => [index === 0 ? 'quota' : '', quotaText(use)]),
     ...identities(facts).map((text, index) => [index === 0 ? 'identities' : '', text]),
   ];
   return rows.map(([name = '', text]) => `  ${name.padEnd(11)}  ${text}\n`).join('');
@@ -66,6 +70,14 @@ function identities({ memberships, now }: StatusFacts): string[] {
       tokenExpiresAt === undefined ? 'no token yet' : `token expires in ${formatDuration(tokenExpiresAt - now)}`;
     return `${identity}: ${principal}, ${token}${byName.size === 1 ? '' : `, ${used} memberships`}`;
   });
+}
+
+function quotaText({ project, streams, requests }: QuotaUse): string {
+  const waiting = (count: number): string => (count === 0 ? '' : `, ${count} waiting`);
+  return (
+    `project ${project}: ${streams.active} of ${streams.limit} streams${waiting(streams.waiting)}; ` +
+    `${requests.lastMinute} of ${requests.perMinute} requests in the last minute${waiting(requests.waiting)}`
+  );
 }
 
 function counts(kinds: readonly string[]): string {

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { CodedError } from '../base/errors.js';
 import type { SessionReport } from '../daemon/daemon.js';
-import { daemonBeside } from './beside.js';
+import type { QuotaUse } from '../gateway/quota.js';
+import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
 import { outputOption } from './memberships.js';
 import { addSettingOptions } from './settings-options.js';
@@ -28,9 +29,10 @@ export function addStatus(program: Command, io: CommandIo, setExitCode: (code: n
           return;
         }
         const { live } = JSON.parse((await daemon.call('/-/sessions')).body) as SessionReport;
+        const quota = await quotaOf(daemon);
         const { kubeconfigFile } = daemon.settings;
         const streams = live.map(({ kind }) => kind);
-        const facts = { version, ready, pid, hubUrl, startedAt, kubeconfigFile, memberships, streams };
+        const facts = { version, ready, pid, hubUrl, startedAt, kubeconfigFile, memberships, streams, quota };
         // A pipe may look for any of them.
         io.out(statusText({ ...facts, now: io.clock.now() }, { all: options.all === true || !io.outIsTty }));
       } catch (error) {
@@ -41,4 +43,9 @@ export function addStatus(program: Command, io: CommandIo, setExitCode: (code: n
       }
     });
   addSettingOptions(command, 'beside');
+}
+
+async function quotaOf(daemon: DaemonBeside): Promise<readonly QuotaUse[]> {
+  const { status, body } = await daemon.call('/-/quota');
+  return status === 200 ? (JSON.parse(body) as { projects: QuotaUse[] }).projects : [];
 }

@@ -206,6 +206,8 @@ class Daemon implements RunningDaemon {
         },
         memberships: () => ({ memberships: this.memberships() }),
         sessions: () => this.#sessionReport(),
+        killSession: (id) => this.#sessions.kill(id),
+        quota: () => this.#quota.use(),
         onSessionEvent: (listener) => this.#sessions.onEvent(listener),
         reload: () => this.reload('POST /-/reload'),
         metrics: async () => ({ contentType: this.#metrics.contentType, text: await this.#metrics.text() }),

@@ -11,6 +11,10 @@ export interface OwnApiSource {
   reload(): Promise<unknown>;
   /** JSON of GET /-/sessions: the live ones and the last ended ones. */
   sessions(): unknown;
+  /** POST /-/sessions/ID/kill: false where no live session has this id. */
+  killSession(id: string): boolean;
+  /** JSON of GET /-/quota: what the fleet host projects use of their quotas now. */
+  quota(): unknown;
   /** GET /-/events: calls the listener for every event until the answered function is called. */
   onSessionEvent(listener: (event: { readonly type: string }) => void): () => void;
   /** GET /-/metrics, in Prometheus' text format. */
@@ -23,7 +27,7 @@ interface OwnRoute {
   readonly method: 'GET' | 'POST';
   /** Who may call it: anybody, or only who has the hub's own token. Otherwise any local token will do. */
   readonly access?: 'open' | 'hub';
-  handle(source: OwnApiSource, response: ServerResponse): Promise<OwnResult> | OwnResult | 'answered';
+  handle(source: OwnApiSource, response: ServerResponse, id: string): Promise<OwnResult> | OwnResult | 'answered';
 }
 
 interface OwnResult {
@@ -40,6 +44,15 @@ const ROUTES: Readonly<Record<string, OwnRoute>> = {
   '/-/startupz': { method: 'GET', access: 'open', handle: (source) => probe(source.health.started()) },
   '/-/memberships': { method: 'GET', handle: (source) => ({ status: 200, json: source.memberships() }) },
   '/-/sessions': { method: 'GET', handle: (source) => ({ status: 200, json: source.sessions() }) },
+  '/-/sessions/{id}/kill': {
+    method: 'POST',
+    access: 'hub',
+    handle: (source, _response, id) =>
+      source.killSession(id)
+        ? { status: 200, json: { killed: id } }
+        : status(404, 'NotFound', `connect-gateway-proxy has no live session ${id}`),
+  },
+  '/-/quota': { method: 'GET', handle: (source) => ({ status: 200, json: { projects: source.quota() } }) },
   '/-/metrics': {
     method: 'GET',
     access: 'hub',
@@ -61,9 +74,18 @@ const ROUTES: Readonly<Record<string, OwnRoute>> = {
   },
 };
 
+const KILL = /^\/-\/sessions\/([A-Za-z0-9_-]{1,64})\/kill$/;
+
+function routeOf(path: string): { route: OwnRoute | undefined; id: string } {
+  const id = KILL.exec(path)?.[1];
+  return id === undefined
+    ? { route: path.includes('{') ? undefined : ROUTES[path], id: '' }
+    : { route: ROUTES['/-/sessions/{id}/kill'], id };
+}
+
 /** Probes are answered without a credential. */
 export function accessTo(path: string): 'open' | 'hub' | 'any token' {
-  return ROUTES[path]?.access ?? 'any token';
+  return routeOf(path).route?.access ?? 'any token';
 }
 
 export async function serveOwnApi(
@@ -71,7 +93,7 @@ export async function serveOwnApi(
   call: { path: string; request: IncomingMessage; response: ServerResponse },
 ): Promise<void> {
   const { path, request, response } = call;
-  const route = ROUTES[path];
+  const { route, id } = routeOf(path);
   if (route === undefined) {
     const known = Object.keys(ROUTES).join(', ');
     send(response, status(404, 'NotFound', `connect-gateway-proxy has no ${path}; it serves ${known}`));
@@ -83,7 +105,7 @@ export async function serveOwnApi(
     send(response, status(405, 'MethodNotAllowed', `${path} takes ${route.method}`));
     return;
   }
-  const result = await route.handle(source, response);
+  const result = await route.handle(source, response, id);
   if (result !== 'answered') send(response, result);
 }
 

@@ -34,9 +34,10 @@ export class DaemonClient {
   request(
     target: string,
     o: { method?: string; body?: unknown; headers?: Record<string, string> } = {},
+    at: Pick<URL, 'hostname' | 'port'> = this.#url,
   ): Promise<PlainAnswer> {
     return new Promise((resolve, reject) => {
-      const request = this.#request(target, o, (response) => {
+      const request = this.#request(target, { ...o, at }, (response) => {
         let body = '';
         response.setEncoding('utf8');
         response.on('data', (chunk: string) => {
@@ -107,15 +108,22 @@ export class DaemonClient {
     });
   }
 
+  /** Asks the daemon's own hub with the membership's token. */
+  askHub(hubUrl: string, target: string, method: string): Promise<PlainAnswer> {
+    const { hostname, port } = new URL(hubUrl);
+    return this.request(target, { method, headers: {} }, { hostname, port });
+  }
+
   #request(
     target: string,
-    o: { method?: string; body?: unknown; headers?: Record<string, string> },
+    o: { method?: string; body?: unknown; headers?: Record<string, string>; at?: Pick<URL, 'hostname' | 'port'> },
     onResponse: (response: IncomingMessage) => void,
   ): ReturnType<typeof https.request> {
+    const { hostname, port } = o.at ?? this.#url;
     return https.request(
       {
-        host: this.#url.hostname,
-        port: this.#url.port,
+        host: hostname,
+        port,
         path: target,
         method: o.method ?? 'GET',
         ca: this.#ca,

@@ -169,6 +169,8 @@ export async function openTestFrontDoor(options: TestFrontDoorOptions = {}): Pro
       health: { live: () => true, started: () => true, ready: () => true },
       memberships: () => ({ memberships: [] }),
       sessions: () => ({ live: [], ended: [] }),
+      killSession: (id) => sessions.kill(id),
+      quota: () => quota.use(),
       onSessionEvent: () => () => {},
       reload: async () => ({}),
       metrics: async () => ({ contentType: 'text/plain', text: 'metrics\n' }),

@@ -41,6 +41,7 @@ function facts(memberships: readonly MembershipView[], changes: Partial<StatusFa
     kubeconfigFile: '/home/dev/.local/share/connect-gateway-proxy/kubeconfig',
     memberships,
     streams: [],
+    quota: [],
     startedAt: -5 * MINUTE,
     now: 0,
     ...changes,
@@ -49,14 +50,25 @@ function facts(memberships: readonly MembershipView[], changes: Partial<StatusFa
 
 t.test('one membership reads well', async (t) => {
   t.equal(
-    statusText(facts([membership(1, { policy: 'read-only' })], { streams: ['watch', 'exec', 'watch'] }), {
-      all: false,
-    }),
+    statusText(
+      facts([membership(1, { policy: 'read-only' })], {
+        streams: ['watch', 'exec', 'watch'],
+        quota: [
+          {
+            project: '12',
+            streams: { limit: 10, active: 1, waiting: 0, holders: [] },
+            requests: { perMinute: 2400, lastMinute: 31, waiting: 2, refused: 0 },
+          },
+        ],
+      }),
+      { all: false },
+    ),
     `connect-gateway-proxy 1.0.0: ready, process 4711, up 5m
   hub          https://127.0.0.1:7443
   kubeconfig   /home/dev/.local/share/connect-gateway-proxy/kubeconfig
   memberships  1 served
   streams      2 watch, 1 exec
+  quota        project 12: 1 of 10 streams; 31 of 2400 requests in the last minute, 2 waiting
   identities   default: dev@example.com, token expires in 41m
 
 NAME         LOCATION      URL                     POLICY     IDENTITY  STATUS
