@@ -23,7 +23,10 @@ export function createCachedTokenSource(options: CachedTokenSourceOptions): Toke
 
 export interface CachedTokenSourceOptions {
   readonly description: string;
-  readonly fetch: (signal: AbortSignal) => Promise<AccessToken>;
+  /** `refused`: Google has refused the last token, so that a copy of it from a cache will not do. */
+  readonly fetch: (signal: AbortSignal, why: { readonly refused: boolean }) => Promise<AccessToken>;
+  /** What `fetch` takes its own tokens from: closed with this one. */
+  readonly base?: TokenSource;
   readonly clock: Clock;
   readonly log: Logger;
   /** From 0 to 1. */
@@ -45,6 +48,7 @@ class CachedTokenSource implements TokenSource {
   readonly #closing = new AbortController();
   #held: HeldToken | undefined;
   #fetching: Promise<AccessToken> | undefined;
+  #refused = false;
   #failures = 0;
   #lastFailure: { at: number; message: string; error: unknown } | undefined;
   #retryAt = 0;
@@ -84,7 +88,9 @@ class CachedTokenSource implements TokenSource {
   }
 
   invalidate(refused: AccessToken): void {
-    if (this.#held?.token.value === refused.value) this.#held = undefined;
+    if (this.#held?.token.value !== refused.value) return;
+    this.#held = undefined;
+    this.#refused = true;
   }
 
   renew(): void {
@@ -105,6 +111,7 @@ class CachedTokenSource implements TokenSource {
   }
 
   close(): void {
+    this.#o.base?.close();
     this.#closing.abort(
       new CodedError({
         code: 'daemon-stopping',
@@ -140,7 +147,7 @@ class CachedTokenSource implements TokenSource {
     });
     const signal = AbortSignal.any([this.#closing.signal, deadline.signal]);
     try {
-      const token = await withSignal(this.#o.fetch(signal), signal);
+      const token = await withSignal(this.#o.fetch(signal, { refused: this.#refused }), signal);
       const lifetimeMs = token.expiresAt === undefined ? Number.POSITIVE_INFINITY : token.expiresAt - clock.now();
       // Without the pause that follows a failure, such a source would be asked at every call.
       if (lifetimeMs <= 0) {
@@ -148,6 +155,7 @@ class CachedTokenSource implements TokenSource {
           `${this.description} gave a token that has expired already; check the clock of this machine`,
         );
       }
+      this.#refused = false;
       this.#held = { token, lifetimeMs, fetchedAt: clock.monotonic() };
       this.#failures = 0;
       this.#retryAt = 0;

@@ -1,9 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CodedError, systemCode } from '../base/errors.js';
-
-export type Environment = Readonly<Record<string, string | undefined>>;
+import { type Environment, gcloudFolder } from './gcloud-config.js';
 
 /** A file of credentials for Google's library: a key, a gcloud login, or a workload's federation settings. */
 export interface CredentialsFile {
@@ -21,6 +19,12 @@ export function findDefaultCredentials(env: Environment): CredentialsFile | unde
   if (named !== undefined && named !== '') return { path: named, byVariable: true };
   const path = join(gcloudFolder(env), 'application_default_credentials.json');
   return statSync(path, { throwIfNoEntry: false }) === undefined ? undefined : { path, byVariable: false };
+}
+
+/** Files that the choice above depends on. */
+export function defaultCredentialsFiles(env: Environment): string[] {
+  const found = findDefaultCredentials(env);
+  return [found?.path ?? join(gcloudFolder(env), 'application_default_credentials.json')];
 }
 
 /** The parsed file. Throws a CodedError that names it; the message never quotes what is in it. */
@@ -61,14 +65,6 @@ export function principalOf(json: CredentialsJson): string | undefined {
 
 function isCredentials(json: unknown): json is CredentialsJson {
   return typeof json === 'object' && json !== null && typeof (json as { type?: unknown }).type === 'string';
-}
-
-function gcloudFolder(env: Environment): string {
-  const configured = env['CLOUDSDK_CONFIG'];
-  if (configured !== undefined && configured !== '') return configured;
-  const roaming = env['APPDATA'];
-  if (process.platform === 'win32' && roaming !== undefined) return join(roaming, 'gcloud');
-  return join(env['HOME'] ?? homedir(), '.config', 'gcloud');
 }
 
 function unusable(path: string, why: string): CodedError {

@@ -3,11 +3,11 @@ import { CodedError, describeError, systemCode } from '../base/errors.js';
 import {
   type CredentialsFile,
   type CredentialsJson,
-  type Environment,
   findDefaultCredentials,
   principalOf,
   readCredentialsFile,
 } from './credentials-file.js';
+import type { Environment } from './gcloud-config.js';
 import type { AccessToken } from './token-source.js';
 
 const SCOPES = [

@@ -328,9 +328,15 @@ class Daemon implements RunningDaemon {
   #createIdentity(name: string, { identities }: Settings): TokenSource {
     const { clock, log, env } = this.#o;
     const identity = identities[name];
-    if (identity !== undefined) return createTokenSource({ name, identity, clock, log, env });
+    if (identity !== undefined) return createTokenSource({ name, identity, clock, log, env, iam: this.#iam() });
     const known = Object.keys(identities).join(', ');
     throw new UsageError(`there is no identity ${JSON.stringify(name)}; configured are ${known}`);
+  }
+
+  #iam(): { endpoint: string; dispatcher: Dispatcher } {
+    const upstream = this.#upstream;
+    if (upstream === undefined) throw new Error('identities are made after the upstream');
+    return { endpoint: this.#settings.endpoints.iamcredentials, dispatcher: upstream.dispatcher };
   }
 
   /** With a cached fleet the network is not waited for. What only the configuration names may yet get another name. */
