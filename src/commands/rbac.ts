@@ -13,6 +13,7 @@ import {
 } from '../kubernetes/rbac-manifests.js';
 import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
+import { membershipByName } from './membership-by-name.js';
 import { outputOption } from './memberships.js';
 import { addSettingOptions } from './settings-options.js';
 import { table } from './table.js';
@@ -136,7 +137,7 @@ async function check(
   subject: RbacSubject | undefined,
   scope: RbacScope | undefined,
 ): Promise<Finding[]> {
-  const membership = await findMembership(daemon, options.membership);
+  const membership = membershipByName(await daemon.memberships(), options.membership);
   const ask = (question: AccessQuestion, who?: RbacSubject): Promise<boolean> =>
     askReview(daemon, { membership, question, ...(who === undefined ? {} : { who }) });
   const findings: Finding[] = [];
@@ -168,14 +169,6 @@ async function check(
     findings.push({ result: (await ask(question, CONNECT_AGENT)) ? 'ok' : 'missing', who: agent, question });
   }
   return findings;
-}
-
-async function findMembership(daemon: DaemonBeside, wanted: string): Promise<MembershipView> {
-  const memberships = await daemon.memberships();
-  const found = memberships.find(({ alias, name }) => alias === wanted || name === wanted);
-  if (found !== undefined) return found;
-  const known = memberships.map(({ alias }) => alias).join(', ');
-  throw new UsageError(`--check ${wanted}: there is no such membership; the daemon serves ${known || 'none'}`);
 }
 
 async function askReview(

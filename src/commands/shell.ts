@@ -2,14 +2,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { CodedError, UsageError } from '../base/errors.js';
+import { CodedError } from '../base/errors.js';
 import { mergeKubeconfig } from '../daemon/kubeconfig.js';
 import type { MembershipView } from '../daemon/served-fleet.js';
-import { closestNames } from '../fleet/names.js';
 import { type DaemonBeside, daemonBeside } from './beside.js';
 import { runChild } from './child.js';
 import type { CommandIo } from './io.js';
 import { authorityOf } from './kubeconfig.js';
+import { membershipByName } from './membership-by-name.js';
 import { addSettingOptions } from './settings-options.js';
 
 export function addShell(program: Command, io: CommandIo, setExitCode: (code: number) => void): void {
@@ -24,7 +24,7 @@ export function addShell(program: Command, io: CommandIo, setExitCode: (code: nu
     )
     .action(async (name: string, words: readonly string[]) => {
       const daemon = daemonBeside(command, io);
-      const membership = find(name, await daemon.memberships());
+      const membership = membershipByName(await daemon.memberships(), name);
       const folder = mkdtempSync(join(tmpdir(), 'connect-gateway-proxy-shell-'));
       try {
         const file = join(folder, 'kubeconfig');
@@ -39,16 +39,6 @@ export function addShell(program: Command, io: CommandIo, setExitCode: (code: nu
       }
     });
   addSettingOptions(command, 'beside');
-}
-
-function find(wanted: string, memberships: readonly MembershipView[]): MembershipView {
-  const found = memberships.find(({ alias, name }) => alias === wanted || name === wanted);
-  if (found !== undefined) return found;
-  const aliases = memberships.map(({ alias }) => alias);
-  const close = closestNames(wanted, aliases);
-  const hint =
-    close.length === 0 ? 'connect-gateway-proxy memberships lists them' : `did you mean ${close.join(' or ')}?`;
-  throw new UsageError(`there is no membership ${JSON.stringify(wanted)}: ${hint}`);
 }
 
 function kubeconfigOf(daemon: DaemonBeside, { alias, name, url, problem }: MembershipView): string {

@@ -1,6 +1,6 @@
+import type { QuotaUse } from '../daemon/daemon.js';
 import { formatDuration } from '../daemon/duration.js';
 import type { MembershipView } from '../daemon/served-fleet.js';
-import type { QuotaUse } from '../gateway/quota.js';
 import { table } from './table.js';
 
 /** More memberships than fit on a screen beside the rest are only counted, unless all are asked for. */
@@ -64,11 +64,16 @@ function factLines(facts: StatusFacts, failing: number): string {
 /** Once each: two hundred memberships mostly share one. */
 function identities({ memberships, now }: StatusFacts): string[] {
   const byName = new Map(memberships.map((membership) => [membership.identity, membership]));
-  return [...byName.values()].map(({ identity, principal, tokenExpiresAt }) => {
+  return [...byName.values()].flatMap((membership) => {
+    const { identity, identitySource, principal, tokenExpiresAt, tokenRefreshedAt, tokenFailure } = membership;
     const used = memberships.filter((membership) => membership.identity === identity).length;
     const token =
       tokenExpiresAt === undefined ? 'no token yet' : `token expires in ${formatDuration(tokenExpiresAt - now)}`;
-    return `${identity}: ${principal}, ${token}${byName.size === 1 ? '' : `, ${used} memberships`}`;
+    const refreshed = tokenRefreshedAt === undefined ? '' : `, refreshed ${formatDuration(now - tokenRefreshedAt)} ago`;
+    const source = identitySource === undefined ? '' : ` [${identitySource}]`;
+    const line = `${identity}${source}: ${principal}, ${token}${refreshed}${byName.size === 1 ? '' : `, ${used} memberships`}`;
+    if (tokenFailure === undefined) return [line];
+    return [line, `${identity} failed ${formatDuration(now - tokenFailure.at)} ago: ${tokenFailure.message}`];
   });
 }
 

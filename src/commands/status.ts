@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
 import { CodedError } from '../base/errors.js';
-import type { SessionReport } from '../daemon/daemon.js';
-import type { QuotaUse } from '../gateway/quota.js';
+import type { QuotaUse, SessionReport } from '../daemon/daemon.js';
 import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
 import { outputOption } from './memberships.js';
 import { addSettingOptions } from './settings-options.js';
 import { statusText } from './status-text.js';
+import { whoami } from './whoami.js';
 
 /** Exit code 0 when the daemon is up and ready, otherwise 1. */
 export function addStatus(program: Command, io: CommandIo, setExitCode: (code: number) => void): void {
@@ -15,9 +15,18 @@ export function addStatus(program: Command, io: CommandIo, setExitCode: (code: n
     .description('is the daemon up, and who am I per membership; exit code 0 when it is ready')
     .addOption(outputOption())
     .option('--all', 'list every membership on a terminal, however many there are')
-    .action(async (options: { output: string; all?: true }) => {
+    .option('--whoami <MEMBERSHIP>', 'ask the cluster who it thinks that we are, by the way that a client takes')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ connect-gateway-proxy status\n  $ connect-gateway-proxy status --whoami prod\n',
+    )
+    .action(async (options: { output: string; all?: true; whoami?: string }) => {
       try {
         const daemon = daemonBeside(command, io);
+        if (options.whoami !== undefined) {
+          io.out(await whoami(daemon, { wanted: options.whoami, json: options.output === 'json' }));
+          return;
+        }
         const ready = (await daemon.call('/-/readyz', { credential: false })).status === 200;
         const memberships = await daemon.memberships();
         const { pid, hubUrl, startedAt, version } = daemon.record;

@@ -15,7 +15,7 @@ import { createDialer } from '../gateway/dial.js';
 import { forwardProxySettings } from '../gateway/forward-proxy.js';
 import { createHttpUpstream, type HttpUpstream } from '../gateway/http-upstream.js';
 import { createPacedUpstream } from '../gateway/paced-upstream.js';
-import { QuotaLedger } from '../gateway/quota.js';
+import { QuotaLedger, type QuotaUse } from '../gateway/quota.js';
 import { type EndedSessionView, SessionRegistry, type SessionView } from '../relays/sessions.js';
 import { watchConfigFile } from './config-watch.js';
 import { CutoffBook } from './cutoff-book.js';
@@ -38,6 +38,8 @@ const DRAIN_MS = 10_000;
 const FIRST_REFRESH_MS = 15_000;
 /** The certificate is looked at twice a day; it is renewed a month before it ends. */
 const CERTIFICATE_CHECK_MS = 12 * 60 * 60 * 1000;
+
+export type { QuotaUse };
 
 /** JSON of `/-/sessions`. */
 export interface SessionReport {
@@ -228,6 +230,7 @@ class Daemon implements RunningDaemon {
       }),
       table: this.#fleet.table,
       identity: (name) => this.#identity(name),
+      identitySource: (name) => this.#settings.identities[name]?.source,
       execOf: (name) => {
         const { memberships, exec } = this.#settings;
         return { onCutoff: memberships.find((pinned) => pinned.name === name)?.exec?.onCutoff ?? exec.onCutoff };

@@ -27,7 +27,11 @@ export interface MembershipView {
   /** Who the identity is, as far as known. */
   readonly principal: string;
   readonly policy: string;
+  /** `adc`, `gcloud`, ...: where its tokens come from, and how they were last got. */
+  readonly identitySource?: string;
   readonly tokenExpiresAt?: number;
+  readonly tokenRefreshedAt?: number;
+  readonly tokenFailure?: { readonly at: number; readonly message: string };
   /** Why it is not served as it should be. */
   readonly problem?: string;
 }
@@ -143,7 +147,8 @@ export class ServedFleet {
     const port = this.#o.door.portOf(name);
     const problem = this.#problems.get(name);
     const tokens = this.#tokens(membership.identity);
-    const expiresAt = tokens?.snapshot().expiresAt;
+    const { expiresAt, lastRefreshAt, lastFailure } = tokens?.snapshot() ?? {};
+    const source = this.#o.identitySource(membership.identity);
     return {
       ...{ name, alias, project, ...(projectId === undefined ? {} : { projectId }), location, id, kind, state, stale },
       ...(kubernetesVersion === undefined ? {} : { kubernetesVersion }),
@@ -153,7 +158,10 @@ export class ServedFleet {
       identity: membership.identity,
       principal: tokens?.description ?? 'unknown',
       policy: membership.policy,
+      ...(source === undefined ? {} : { identitySource: source }),
       ...(expiresAt === undefined ? {} : { tokenExpiresAt: expiresAt }),
+      ...(lastRefreshAt === undefined ? {} : { tokenRefreshedAt: lastRefreshAt }),
+      ...(lastFailure === undefined ? {} : { tokenFailure: lastFailure }),
       ...(problem === undefined ? {} : { problem }),
     };
   }
@@ -173,6 +181,8 @@ export interface ServedFleetOptions {
   readonly table: MembershipTable;
   /** The tokens of a configured identity. Throws a CodedError for one that cannot work. */
   readonly identity: (name: string) => TokenSource;
+  /** What the settings call it. */
+  readonly identitySource: (name: string) => string | undefined;
   /** What `exec.onCutoff` says for a membership. */
   readonly execOf: (name: string) => NonNullable<ServedMembership['exec']>;
   readonly address: string;

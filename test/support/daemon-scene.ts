@@ -70,7 +70,13 @@ export async function daemonScene(
     const settings = {
       projects: ['demo-project'],
       identities: { default: { source: 'token-file', tokenFile: 'token' } },
-      endpoints: { gkehub: url, connectgateway: url, cloudresourcemanager: url, caFile: 'ca.pem' },
+      endpoints: {
+        gkehub: url,
+        connectgateway: url,
+        cloudresourcemanager: url,
+        iamcredentials: url,
+        caFile: 'ca.pem',
+      },
       listen: { port: 0, membershipPorts: '0-0' },
       stateDir: 'state',
     };

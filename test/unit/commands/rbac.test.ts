@@ -183,7 +183,7 @@ t.test('the cluster is asked through the daemon', async (t) => {
 
   const nowhere = await run('--check', 'prd', '--cluster-wide');
   t.equal(nowhere.code, 2);
-  t.match(nowhere.err, /no such membership; the daemon serves .*prod/);
+  t.match(nowhere.err, /no membership "prd": did you mean prod/);
 
   demo.emulator.faults.add({ answer: 'gateway-permission-denied', match: 'request' });
   const refused = await run('--check', 'prod', '--cluster-wide');

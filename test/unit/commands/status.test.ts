@@ -77,6 +77,17 @@ cluster-001  europe-west1  https://127.0.0.1:7501  read-only  default   ok
   );
 });
 
+t.test('how an identity got its token, and why it did not', async (t) => {
+  const changes = {
+    identitySource: 'gcloud',
+    tokenRefreshedAt: -3 * MINUTE,
+    tokenFailure: { at: -MINUTE, message: 'Google asks for a new login; run: gcloud auth login' },
+  };
+  const text = statusText(facts([membership(1, changes)]), { all: false });
+  t.match(text, 'default [gcloud]: dev@example.com, token expires in 41m, refreshed 3m ago\n');
+  t.match(text, 'default failed 1m ago: Google asks for a new login; run: gcloud auth login\n');
+});
+
 t.test('two hundred fit on a screen, what is wrong first', async (t) => {
   const memberships = Array.from({ length: 200 }, (_item, n) => membership(n));
   memberships[150] = membership(150, {
