@@ -65,8 +65,9 @@ export function gcloudCredentials(options: GcloudOptions): {
           'there is no gcloud on the PATH of the daemon, or where it is usually installed; install the Google Cloud SDK, or use source: adc',
         );
       }
-      const args = ['config', 'config-helper', '--format=json', `--min-expiry=${MIN_EXPIRY_SECONDS}s`];
-      if (refused) args.push('--force-auth-refresh');
+      // gcloud takes one of the two only.
+      const freshness = refused ? '--force-auth-refresh' : `--min-expiry=${MIN_EXPIRY_SECONDS}s`;
+      const args = ['config', 'config-helper', '--format=json', freshness];
       if (account !== undefined) args.push(`--account=${account}`);
       const path = `${env['PATH'] ?? ''}${delimiter}${dirname(gcloud)}${delimiter}/usr/bin${delimiter}/bin`;
       // It must never wait for a person: nobody sees its terminal.

@@ -2,9 +2,11 @@ import { execFile } from 'node:child_process';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import t from 'tap';
+import { Agent } from 'undici';
 import { parse } from 'yaml';
 import { systemClock } from '../../src/base/clock.js';
 import { silentLogger } from '../../src/base/log.js';
+import { createTokenSource } from '../../src/credentials/identities.js';
 import type { ClusterBackend } from '../../src/emulator/cluster-backend.js';
 import { type EmulatedMembership, startEmulator } from '../../src/emulator/emulator.js';
 
@@ -109,12 +111,43 @@ if (gcloud === undefined) {
     }
   });
 
+  t.test('the daemon takes its tokens from gcloud, by a token file and by a key', async (t) => {
+    const key = join(folder, 'source-key.json');
+    writeFileSync(key, JSON.stringify(emulator.issueServiceAccountKey('source@demo-project.iam.gserviceaccount.com')));
+    const tokens = (identity: Record<string, string>) => {
+      const source = createTokenSource({
+        name: 'default',
+        identity: { source: 'gcloud' },
+        clock: systemClock,
+        log: silentLogger,
+        env: { ...env, ...identity },
+        iam: { endpoint: emulator.plainUrl, dispatcher: new Agent() },
+      });
+      t.teardown(() => source.close());
+      return source;
+    };
+    t.equal((await tokens(byToken).get()).value, emulator.accessToken);
+    const byKey = tokens({ CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE: key });
+    const first = await byKey.get();
+    t.ok(first.expiresAt !== undefined && first.expiresAt > Date.now() + 600_000, 'a token with its expiry');
+    t.equal(await accepted(emulator.plainUrl, first.value), 200);
+    byKey.invalidate(first);
+    t.not((await byKey.get()).value, first.value, 'gcloud does not hand out the refused one again');
+    const noLogin = tokens({ CLOUDSDK_CONFIG: join(folder, 'empty-gcloud') });
+    await t.rejects(noLogin.get(), { code: 'credentials-missing', message: /CLOUDSDK_CONFIG=\S+ gcloud auth login/ });
+  });
+
   t.test('gcloud tells the emulated refusals in its own words', async (t) => {
     emulator.faults.add({ answer: 'list-permission-denied', match: 'control', times: 1 });
     const { code, stderr } = await run(byToken, 'memberships', 'list');
     t.equal(code, 1);
     t.match(stderr, /PERMISSION_DENIED: Permission 'gkehub\.memberships\.list' denied/);
   });
+}
+
+async function accepted(url: string, token: string): Promise<number> {
+  const path = '/v1/projects/demo-project/locations/-/memberships';
+  return (await fetch(url + path, { headers: { Authorization: `Bearer ${token}` } })).status;
 }
 
 /** Nothing of the person's own gcloud configuration, and every API of Google on the emulator. */
