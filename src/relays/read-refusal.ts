@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../base/clock.js';
+import type { CodedError } from '../base/errors.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
-import { FailureBody, judgeFailure } from './failure-body.js';
+import { errorOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
 import type { ServedMembership } from './served-membership.js';
 
 const BODY_DEADLINE_MS = 10_000;
@@ -14,6 +15,8 @@ export interface ReadRefusal {
    */
   readonly kind: 'gone' | 'forbidden' | 'passing' | 'final';
   readonly message: string;
+  /** Where it is Google's. */
+  readonly cause?: CodedError;
 }
 
 /** Reads the beginning of the answer and leaves the rest. Never rejects. */
@@ -44,7 +47,8 @@ export async function readRefusal(
     upgrade: 'websocket',
   });
   if (verdict.kind === 'answer') {
-    return { kind: verdict.retry === 'never' ? 'final' : 'passing', message: verdict.message };
+    const kind = verdict.retry === 'never' ? 'final' : 'passing';
+    return { kind, message: verdict.message, cause: errorOfVerdict(verdict) };
   }
   const message = messageOf(body) ?? `HTTP ${status}`;
   if (status === 404) return { kind: 'gone', message };

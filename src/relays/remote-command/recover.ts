@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
 import { CodedError, describeError } from '../../base/errors.js';
 import type { FlatHeaders } from '../../base/flat-headers.js';
@@ -10,7 +9,7 @@ import type { ContainerInstance } from '../../kubernetes/container-instance.js';
 import { judgeInstance } from '../../kubernetes/container-instance.js';
 import type { RemoteSession } from '../../kubernetes/remote-session.js';
 import { askCluster } from '../ask-cluster.js';
-import { errorOfVerdict, FailureBody, judgeFailure } from '../failure-body.js';
+import { readRefusal } from '../read-refusal.js';
 import type { Dialled } from '../remote-command-upstream.js';
 import type { RelayTools, ServedMembership } from '../served-membership.js';
 
@@ -18,7 +17,6 @@ import type { RelayTools, ServedMembership } from '../served-membership.js';
 const WAIT_LIMIT_MS = 15 * 60_000;
 /** What the cluster itself refuses it may refuse for a moment only: the pod's state lags behind the container's. */
 const REFUSALS_LIMIT = 3;
-const REFUSAL_BODY_DEADLINE_MS = 10_000;
 
 export interface RecoverOptions {
   readonly tools: RelayTools;
@@ -103,10 +101,10 @@ export class Recoverer {
     if (look.kind !== 'running') return look;
     const dialled = await o.dial(o.signal);
     if (dialled.kind === 'open') return { kind: 'open', upstream: dialled.upstream, stdinOnce: look.stdinOnce };
-    const refusal = await readRefusal(o, dialled.response);
-    // The gateway's own troubles pass: no agent, quota, restarts.
-    const { passing, ...said } = refusal;
-    return passing || this.mayTryAgain() ? { kind: 'wait', ...said } : { kind: 'failed', ...said };
+    const { tools, served, api } = o;
+    const { kind, ...said } = await readRefusal({ clock: tools.clock, served, api }, dialled.response);
+    const waits = kind === 'passing' || this.mayTryAgain();
+    return { kind: waits ? 'wait' : 'failed', ...said };
   }
 
   async #look(o: RecoverOptions): Promise<{ kind: 'running'; stdinOnce: boolean } | Recovery> {
@@ -138,47 +136,4 @@ export class Recoverer {
     if (date === undefined) return this.#started.now;
     return date - Math.max(clock.now() - this.#started.now, clock.monotonic() - this.#started.monotonic);
   }
-}
-
-async function readRefusal(
-  o: RecoverOptions,
-  response: IncomingMessage,
-): Promise<{ passing: boolean; message: string; cause?: CodedError }> {
-  const collected = new FailureBody();
-  const cancel = o.tools.clock.after(REFUSAL_BODY_DEADLINE_MS, () => response.destroy());
-  try {
-    for await (const chunk of response) if (collected.add(chunk as Buffer)) break;
-  } catch {
-    // What came of it is enough.
-  } finally {
-    cancel();
-    response.destroy();
-  }
-  const status = response.statusCode ?? 502;
-  const body = collected.bytes();
-  const { membership } = o.served;
-  const verdict = judgeFailure({
-    status,
-    headers: response.rawHeaders,
-    body,
-    request: o.api,
-    membership: membership.alias,
-    about: membership,
-    upgrade: 'websocket',
-  });
-  if (verdict.kind === 'answer') {
-    const { retry, message } = verdict;
-    return { passing: retry !== 'never', message, cause: errorOfVerdict(verdict) };
-  }
-  return { passing: status < 400 || status === 401 || status === 429 || status >= 500, message: said(body, status) };
-}
-
-function said(body: Buffer, status: number): string {
-  try {
-    const { message } = JSON.parse(body.toString('utf8')) as { message?: unknown };
-    if (typeof message === 'string') return message;
-  } catch {
-    // Not a Status.
-  }
-  return `HTTP ${status}`;
 }
