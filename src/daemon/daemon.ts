@@ -1,24 +1,20 @@
-import { readFileSync } from 'node:fs';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../base/clock.js';
-import { CodedError, describeError, UsageError } from '../base/errors.js';
+import { describeError, UsageError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { Wakes } from '../base/wake.js';
-import { createTokenSource } from '../credentials/identities.js';
 import type { TokenSource } from '../credentials/token-source.js';
 import { createFleet, type Fleet } from '../fleet/fleet.js';
 import { createFleetCache } from '../fleet/fleet-cache.js';
-import { createHubClient } from '../fleet/hub-client.js';
-import { createJsonClient } from '../fleet/json-client.js';
 import { FrontDoor } from '../frontdoor/front-door.js';
-import { createDialer } from '../gateway/dial.js';
-import { forwardProxySettings } from '../gateway/forward-proxy.js';
 import { createHttpUpstream, type HttpUpstream } from '../gateway/http-upstream.js';
 import { createPacedUpstream } from '../gateway/paced-upstream.js';
 import { QuotaLedger, type QuotaUse } from '../gateway/quota.js';
 import { type EndedSessionView, SessionRegistry, type SessionView } from '../relays/sessions.js';
 import { watchConfigFile } from './config-watch.js';
 import { CutoffBook } from './cutoff-book.js';
+import { tellEnvironment } from './environment.js';
+import { controlApis, googleWay, openIdentity } from './google-side.js';
 import { lockInstance } from './instance-lock.js';
 import { updateKubeconfigFile } from './kubeconfig.js';
 import { Metrics } from './metrics.js';
@@ -48,6 +44,13 @@ export interface SessionReport {
     readonly cutoffInMs: number;
   })[];
   readonly ended: readonly EndedSessionView[];
+}
+
+/** JSON of `/-/settings`. */
+export interface SettingsReport {
+  readonly settings: Settings;
+  /** Variables that decide how Google is reached, without passwords. */
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 export interface RunningDaemon {
@@ -174,11 +177,7 @@ class Daemon implements RunningDaemon {
   async start(): Promise<void> {
     const { settings, clock, log, env } = this.#o;
     const startedAt = clock.now();
-    const extraCa = readExtraCa(settings.endpoints.caFile);
-    const dialer = watchedDialer(
-      createDialer({ proxy: forwardProxySettings(env), ...(extraCa === undefined ? {} : { extraCa }) }),
-      (error) => this.#wakeWatch.trouble(error),
-    );
+    const dialer = watchedDialer(googleWay(settings, env).dialer, (error) => this.#wakeWatch.trouble(error));
     this.#upstream = createPacedUpstream({ upstream: createHttpUpstream({ dialer }), pacer: this.#quota.requests });
     this.#watchForSleep(this.#upstream);
     const certificate = await this.#state.serverCertificate({ address: settings.listen.address, now: startedAt });
@@ -210,6 +209,7 @@ class Daemon implements RunningDaemon {
         sessions: () => this.#sessionReport(),
         killSession: (id) => this.#sessions.kill(id),
         quota: () => this.#quota.use(),
+        settings: (): SettingsReport => ({ settings: this.#settings, environment: tellEnvironment(env) }),
         onSessionEvent: (listener) => this.#sessions.onEvent(listener),
         reload: () => this.reload('POST /-/reload'),
         metrics: async () => ({ contentType: this.#metrics.contentType, text: await this.#metrics.text() }),
@@ -293,22 +293,13 @@ class Daemon implements RunningDaemon {
 
   #createFleet(dispatcher: Dispatcher): Fleet {
     const { settings, clock, log } = this.#o;
-    const { gkehub, connectgateway, cloudresourcemanager } = settings.endpoints;
-    const { quotaProject } = settings.identities['default'] ?? {};
-    const json = createJsonClient({
-      tokens: () => this.#identity('default'),
-      dispatcher,
-      clock,
-      ...(quotaProject === undefined ? {} : { quotaProject }),
-    });
+    const { connectgateway } = settings.endpoints;
+    const { hub } = controlApis({ settings, tokens: () => this.#identity('default'), dispatcher, clock });
     return createFleet({
       projects: settings.projects,
       pinned: settings.memberships,
       ...(connectgateway === undefined ? {} : { connectgatewayOverride: connectgateway }),
-      hub: createHubClient({
-        json,
-        endpoints: { gkehub, cloudresourcemanager, ...(connectgateway === undefined ? {} : { connectgateway }) },
-      }),
+      hub,
       cache: createFleetCache({
         read: () => this.#state.readJson('fleet.json'),
         write: (content) => this.#state.writeJson('fleet.json', content),
@@ -328,18 +319,11 @@ class Daemon implements RunningDaemon {
     return source;
   }
 
-  #createIdentity(name: string, { identities }: Settings): TokenSource {
+  #createIdentity(name: string, settings: Settings): TokenSource {
     const { clock, log, env } = this.#o;
-    const identity = identities[name];
-    if (identity !== undefined) return createTokenSource({ name, identity, clock, log, env, iam: this.#iam() });
-    const known = Object.keys(identities).join(', ');
-    throw new UsageError(`there is no identity ${JSON.stringify(name)}; configured are ${known}`);
-  }
-
-  #iam(): { endpoint: string; dispatcher: Dispatcher } {
     const upstream = this.#upstream;
     if (upstream === undefined) throw new Error('identities are made after the upstream');
-    return { endpoint: this.#settings.endpoints.iamcredentials, dispatcher: upstream.dispatcher };
+    return openIdentity(name, { settings, env, clock, log, dispatcher: upstream.dispatcher });
   }
 
   /** With a cached fleet the network is not waited for. What only the configuration names may yet get another name. */
@@ -470,16 +454,4 @@ function assertSomethingToServe({ projects, memberships }: Settings): void {
 
 function sameIdentity(name: string, a: Settings, b: Settings): boolean {
   return JSON.stringify(a.identities[name]) === JSON.stringify(b.identities[name]);
-}
-
-function readExtraCa(path: string | undefined): string | undefined {
-  if (path === undefined) return undefined;
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UsageError(`endpoints.caFile: cannot read ${path}: ${describeError(error)}`, { cause: error });
-  }
-  if (text.includes('-----BEGIN CERTIFICATE-----')) return text;
-  throw new CodedError({ code: 'ca-unusable', message: `endpoints.caFile: ${path} holds no PEM certificate` });
 }

@@ -16,11 +16,13 @@ export interface HubListing {
   readonly memberships: readonly HubMembership[];
   /** Locations whose memberships are missing from the answer, e.g. `us-central1`. */
   readonly unreachable: readonly string[];
+  /** Names of memberships whose cluster is gone: they are registered, and lead nowhere. */
+  readonly gone?: readonly string[];
 }
 
 /** Google's APIs that say what a fleet is. Every call rejects with the JSON client's CodedErrors. */
 export interface HubClient {
-  /** All pages, all locations. Clusters that gkehub knows to be gone are left out. */
+  /** All pages, all locations. */
   list(project: string, signal?: AbortSignal): Promise<HubListing>;
   /** The URL of the cluster behind the gateway, as Google tells it. `path.project` should be the number. */
   endpoint(path: MembershipPath, signal?: AbortSignal): Promise<string>;
@@ -33,13 +35,14 @@ const PAGE_SIZE = 500;
 const MAX_PAGES = 1000;
 
 export function createHubClient(options: {
-  json: JsonClient;
+  json: Pick<JsonClient, 'get'>;
   endpoints: { gkehub: string; cloudresourcemanager: string; connectgateway?: string };
 }): HubClient {
   const { json, endpoints } = options;
   return {
     async list(project, signal) {
       const memberships: HubMembership[] = [];
+      const gone: string[] = [];
       const unreachable = new Set<string>();
       let pageToken = '';
       for (let page = 0; page < MAX_PAGES; page++) {
@@ -48,7 +51,9 @@ export function createHubClient(options: {
         const answer = asRecord(await json.get(url, signal));
         for (const resource of asList(answer['resources'])) {
           const membership = readMembership(resource);
-          if (membership !== undefined) memberships.push(membership);
+          if (membership === undefined) continue;
+          if (isClusterMissing(resource)) gone.push(membership.name);
+          else memberships.push(membership);
         }
         // Names or bare locations: both forms are seen.
         for (const place of asList(answer['unreachable'])) unreachable.add(String(place).split('/').at(-1) ?? '');
@@ -56,7 +61,7 @@ export function createHubClient(options: {
         if (next === '' || next === pageToken) break;
         pageToken = next;
       }
-      return { memberships, unreachable: [...unreachable] };
+      return { memberships, unreachable: [...unreachable], gone };
     },
     async endpoint(path, signal) {
       const host = gatewayHost(path.location, endpoints.connectgateway);
@@ -89,8 +94,7 @@ function readMembership(resource: unknown): HubMembership | undefined {
   const path = parseMembershipName(name);
   if (path === undefined) return undefined;
   const endpoint = asRecord(record['endpoint']);
-  const [key, kind] = KINDS.find(([field]) => endpoint[field] !== undefined) ?? ['', 'attached' as const];
-  if (asRecord(endpoint[key])['clusterMissing'] === true) return undefined;
+  const [, kind] = KINDS.find(([field]) => endpoint[field] !== undefined) ?? ['', 'attached' as const];
   const version = asText(asRecord(endpoint['kubernetesMetadata'])['kubernetesApiServerVersion']);
   const uniqueId = asText(record['uniqueId']);
   return {
@@ -101,6 +105,11 @@ function readMembership(resource: unknown): HubMembership | undefined {
     ...(uniqueId === '' ? {} : { uniqueId }),
     ...(version === '' ? {} : { kubernetesVersion: version }),
   };
+}
+
+function isClusterMissing(resource: unknown): boolean {
+  const endpoint = asRecord(asRecord(resource)['endpoint']);
+  return KINDS.some(([field]) => asRecord(endpoint[field])['clusterMissing'] === true);
 }
 
 const KINDS = [

@@ -18,23 +18,34 @@ const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
  */
 export interface JsonClient {
   get(url: string, signal?: AbortSignal): Promise<unknown>;
+  /** For methods that change nothing, which alone may be repeated. */
+  post(url: string, body: unknown, signal?: AbortSignal): Promise<unknown>;
 }
 
 export function createJsonClient(options: JsonClientOptions): JsonClient {
-  return {
-    async get(url, signal) {
-      const deadline = new AbortController();
-      const cancel = options.clock.after(DEADLINE_MS, () => {
-        deadline.abort(unreachable(url, `no answer within ${DEADLINE_MS / 1000} s`));
-      });
-      const either = signal === undefined ? deadline.signal : AbortSignal.any([signal, deadline.signal]);
-      try {
-        return await call(url, either, options);
-      } finally {
-        cancel();
-      }
-    },
+  const withDeadline = async (ask: Ask, signal: AbortSignal | undefined): Promise<unknown> => {
+    const { clock, deadlineMs = DEADLINE_MS } = options;
+    const deadline = new AbortController();
+    const cancel = clock.after(deadlineMs, () => {
+      deadline.abort(unreachable(ask.url, `no answer within ${deadlineMs / 1000} s`));
+    });
+    const either = signal === undefined ? deadline.signal : AbortSignal.any([signal, deadline.signal]);
+    try {
+      return await call(ask, either, options);
+    } finally {
+      cancel();
+    }
   };
+  return {
+    get: (url, signal) => withDeadline({ url }, signal),
+    post: (url, body, signal) => withDeadline({ url, body: JSON.stringify(body) }, signal),
+  };
+}
+
+interface Ask {
+  readonly url: string;
+  /** JSON; makes it a POST. */
+  readonly body?: string;
 }
 
 export interface JsonClientOptions {
@@ -46,21 +57,25 @@ export interface JsonClientOptions {
   readonly quotaProject?: string;
   /** From 0 to 1. */
   readonly random?: () => number;
+  /** How often a call that failed for now is repeated; 3 times when absent. */
+  readonly retries?: number;
+  /** Of a call with all its repetitions; 30 s when absent. */
+  readonly deadlineMs?: number;
 }
 
-async function call(url: string, signal: AbortSignal, options: JsonClientOptions): Promise<unknown> {
-  const { clock, random = Math.random } = options;
+async function call(what: Ask, signal: AbortSignal, options: JsonClientOptions): Promise<unknown> {
+  const { clock, random = Math.random, retries: limit = RETRIES } = options;
   const tokens = options.tokens();
   let refreshed = false;
   for (let retries = 0; ; ) {
     const token = await tokens.get(signal);
-    const outcome = await ask(url, { token: token.value, signal, options });
+    const outcome = await ask(what, { token: token.value, signal, options });
     signal.throwIfAborted();
     if (!(outcome instanceof CodedError)) return outcome.json;
     if (outcome.code === 'google-401' && !refreshed) {
       tokens.invalidate(token);
       refreshed = true;
-    } else if (outcome.retry === 'later' && retries < RETRIES) {
+    } else if (outcome.retry === 'later' && retries < limit) {
       const pause = FIRST_PAUSE_MS * 2 ** retries++;
       // Daemons that were refused together do not come back together.
       await sleep(clock, pause * (0.5 + random() / 2), signal);
@@ -71,7 +86,7 @@ async function call(url: string, signal: AbortSignal, options: JsonClientOptions
 }
 
 async function ask(
-  url: string,
+  { url, body: sent }: Ask,
   { token, signal, options }: { token: string; signal: AbortSignal; options: JsonClientOptions },
 ): Promise<{ json: unknown } | CodedError> {
   const { dispatcher, quotaProject } = options;
@@ -81,9 +96,11 @@ async function ask(
     const { statusCode, body } = await request(url, {
       dispatcher,
       signal,
+      ...(sent === undefined ? {} : { method: 'POST', body: sent }),
       headers: {
         authorization: `Bearer ${token}`,
         accept: 'application/json',
+        ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
         ...(quotaProject === undefined ? {} : { 'x-goog-user-project': quotaProject }),
       },
     });

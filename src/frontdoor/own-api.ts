@@ -15,6 +15,8 @@ export interface OwnApiSource {
   killSession(id: string): boolean;
   /** JSON of GET /-/quota: what the fleet host projects use of their quotas now. */
   quota(): unknown;
+  /** JSON of GET /-/settings: what is in force, and the environment that counts. */
+  settings(): unknown;
   /** GET /-/events: calls the listener for every event until the answered function is called. */
   onSessionEvent(listener: (event: { readonly type: string }) => void): () => void;
   /** GET /-/metrics, in Prometheus' text format. */
@@ -53,6 +55,7 @@ const ROUTES: Readonly<Record<string, OwnRoute>> = {
         : status(404, 'NotFound', `connect-gateway-proxy has no live session ${id}`),
   },
   '/-/quota': { method: 'GET', handle: (source) => ({ status: 200, json: { projects: source.quota() } }) },
+  '/-/settings': { method: 'GET', access: 'hub', handle: (source) => ({ status: 200, json: source.settings() }) },
   '/-/metrics': {
     method: 'GET',
     access: 'hub',

@@ -171,6 +171,7 @@ export async function openTestFrontDoor(options: TestFrontDoorOptions = {}): Pro
       sessions: () => ({ live: [], ended: [] }),
       killSession: (id) => sessions.kill(id),
       quota: () => quota.use(),
+      settings: () => ({}),
       onSessionEvent: () => () => {},
       reload: async () => ({}),
       metrics: async () => ({ contentType: 'text/plain', text: 'metrics\n' }),

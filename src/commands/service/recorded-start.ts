@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { delimiter, isAbsolute } from 'node:path';
 import { CodedError } from '../../base/errors.js';
+import { FILE_VARIABLES, holdsPassword, PROXY_VARIABLES } from '../../daemon/environment.js';
 import type { Settings } from '../../daemon/settings.js';
 import { SETTING_KEYS } from '../../daemon/settings-keys.js';
 import { assertOneLine, hasControl } from './templates.js';
@@ -14,22 +15,6 @@ export interface RecordedStart {
   readonly environment: Readonly<Record<string, string>>;
   readonly workingFolder: string;
 }
-
-/** Where Google's tools, certificates and proxies are. Secrets never: they stay in files that these name. */
-const RECORDED_VARIABLES = [
-  'CLOUDSDK_CONFIG',
-  'CLOUDSDK_ACTIVE_CONFIG_NAME',
-  'CLOUDSDK_PYTHON',
-  'CLOUDSDK_ROOT_DIR',
-  'GOOGLE_APPLICATION_CREDENTIALS',
-  'GOOGLE_CLOUD_QUOTA_PROJECT',
-  'NODE_EXTRA_CA_CERTS',
-  'SSL_CERT_DIR',
-  'SSL_CERT_FILE',
-  'XDG_CONFIG_HOME',
-  'XDG_DATA_HOME',
-] as const;
-const PROXY_VARIABLES = ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY', 'NO_PROXY'] as const;
 
 /** Throws a CodedError `service-from-cache` or a UsageError. `notes` are for the person. */
 export function recordStart(o: {
@@ -54,8 +39,8 @@ export function recordStart(o: {
   const environment: Record<string, string> = {};
   const path = recordedPath(o.env);
   if (path !== '') environment['PATH'] = path;
-  for (const name of RECORDED_VARIABLES) keep(environment, name, o.env[name], notes);
-  for (const name of PROXY_VARIABLES.flatMap((upper) => [upper, upper.toLowerCase()])) {
+  for (const name of FILE_VARIABLES) keep(environment, name, o.env[name], notes);
+  for (const name of PROXY_VARIABLES) {
     const value = o.env[name];
     if (value !== undefined && holdsPassword(value)) {
       notes.push(
@@ -93,10 +78,6 @@ function keep(environment: Record<string, string>, name: string, value: string |
   if (value === undefined || value === '') return;
   if (hasControl(value)) notes.push(`${name} holds a control character and is not recorded`);
   else environment[name] = value;
-}
-
-function holdsPassword(value: string): boolean {
-  return /^[^/]*:\/\/[^/]*@/.test(value) || (!value.includes('://') && /^[^/]*:[^/]*@/.test(value));
 }
 
 function isFolder(path: string): boolean {

@@ -379,7 +379,7 @@ t.test('a listing takes all pages, both forms of unreachable, and leaves lost cl
       unreachable: ['us-west1'],
     },
   };
-  const json: JsonClient = {
+  const json: Pick<JsonClient, 'get'> = {
     get: async (url) => {
       asked.push(url);
       return pages[new URL(url).searchParams.get('pageToken') ?? ''];
@@ -398,7 +398,7 @@ t.test('a listing takes all pages, both forms of unreachable, and leaves lost cl
 
 t.test('generateCredentials is asked at the host of the location', async (t) => {
   const asked: string[] = [];
-  const json: JsonClient = {
+  const json: Pick<JsonClient, 'get'> = {
     get: async (url) => {
       asked.push(url);
       return { endpoint: 'https://us-east1-connectgateway.googleapis.com/v1/x/' };
