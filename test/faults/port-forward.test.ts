@@ -37,19 +37,6 @@ function story(name: string, tell: (t: Test, scene: Scene) => Promise<void>): vo
   });
 }
 
-/** Time goes by in small steps until it has happened. */
-async function whileTimePasses<T>(clock: FakeClock, what: Promise<T>): Promise<T> {
-  let over = false;
-  const done = what.finally(() => {
-    over = true;
-  });
-  while (!over) {
-    clock.advance(10);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  return done;
-}
-
 async function roundTrip(t: Test, client: SpdyClientEnd, pod: PodEnd, word: string): Promise<void> {
   const [local, remote] = await Promise.all([client.open(8080), pod.connection()]);
   t.equal(remote.port, '8080');
@@ -91,7 +78,7 @@ for (const form of CUTS) {
           }
           // Opened in the gap: it waits.
           const waiting = client.open(8080);
-          present = await whileTimePasses(clock, scene.podEnd());
+          present = await clock.passUntil(scene.podEnd());
           const [after, answered] = await Promise.all([waiting, present.connection()]);
           after.data.say('after the cut');
           await answered.data.hears('after the cut');
@@ -114,10 +101,10 @@ story(
     pod.cut('a TCP reset');
     await pod.closed;
     const waiting = client.open(8080);
-    (await whileTimePasses(clock, scene.knock())).refuse();
-    (await whileTimePasses(clock, scene.knock())).refuse(503, 'ServiceUnavailable');
-    (await whileTimePasses(clock, scene.knock())).accept().cut('a TCP reset');
-    const next = await whileTimePasses(clock, scene.podEnd());
+    (await clock.passUntil(scene.knock())).refuse();
+    (await clock.passUntil(scene.knock())).refuse(503, 'ServiceUnavailable');
+    (await clock.passUntil(scene.knock())).accept().cut('a TCP reset');
+    const next = await clock.passUntil(scene.podEnd());
     const [local, remote] = await Promise.all([waiting, next.connection()]);
     remote.data.say('there at last');
     await local.data.hears('there at last');
@@ -127,14 +114,14 @@ story(
 story('new connections wait 30 s, then are reset; the session waits on', async (t, { scene, clock, client, pod }) => {
   pod.cut('close 1011');
   await pod.closed;
-  const first = await whileTimePasses(clock, scene.knock());
+  const first = await clock.passUntil(scene.knock());
   const before = clock.monotonic();
   const { data, error } = await client.open(8080);
-  await whileTimePasses(clock, Promise.all([data.ended(), error.ended()]));
+  await clock.passUntil(Promise.all([data.ended(), error.ended()]));
   t.ok(clock.monotonic() - before >= 30_000, 'not sooner');
   t.strictSame([data.end, error.end, error.text], ['reset', 'fin', '']);
   first.refuse();
-  const next = await whileTimePasses(clock, scene.podEnd());
+  const next = await clock.passUntil(scene.podEnd());
   await roundTrip(t, client, next, 'late');
 });
 
@@ -146,7 +133,7 @@ for (const [what, code, reason] of [
     const open = await Promise.all([client.open(8080), pod.connection()]);
     pod.cut('close 1000');
     await open[0].data.ended();
-    (await whileTimePasses(clock, scene.knock())).refuse(code, reason);
+    (await clock.passUntil(scene.knock())).refuse(code, reason);
     t.equal(await client.closed, 1001);
     const [ended] = scene.at.sessions.ended();
     t.match(ended?.reason, `the cluster says ${code}`);
@@ -158,14 +145,14 @@ story('the pod has ended: asked where the refusal does not say', async (_t, { sc
   scene.pod = { status: { phase: 'Succeeded' } };
   pod.cut('close 1000');
   await pod.closed;
-  (await whileTimePasses(clock, scene.knock())).refuse(500, 'InternalError');
+  (await clock.passUntil(scene.knock())).refuse(500, 'InternalError');
   await client.closed;
   _t.match(scene.at.sessions.ended()[0]?.reason, 'the pod has ended (Succeeded)');
 });
 
 story('rotation: another tunnel before the cutoff, the old one drains', async (t, { scene, clock, client, pod }) => {
   const [old, oldRemote] = await Promise.all([client.open(8080), pod.connection()]);
-  const next = await whileTimePasses(clock, scene.podEnd());
+  const next = await clock.passUntil(scene.podEnd());
   t.ok(pod.webSocket.readyState === pod.webSocket.OPEN, 'not cut');
   while (scene.at.sessions.live()[0]?.resumes === 0) await new Promise((resolve) => setImmediate(resolve));
   const [answered, remote] = await Promise.all([client.open(8080), next.connection()]);
@@ -182,9 +169,9 @@ story('rotation: another tunnel before the cutoff, the old one drains', async (t
 });
 
 story('a rotation that is refused leaves the old tunnel in use', async (t, { scene, clock, client, pod }) => {
-  (await whileTimePasses(clock, scene.knock())).refuse(404, 'NotFound');
+  (await clock.passUntil(scene.knock())).refuse(404, 'NotFound');
   await roundTrip(t, client, pod, 'as before');
-  const next = await whileTimePasses(clock, scene.podEnd());
+  const next = await clock.passUntil(scene.podEnd());
   await pod.closed;
   await roundTrip(t, client, next, 'rotated');
 });
@@ -207,7 +194,7 @@ story('a dead upstream is found within 30 s', async (t, { scene, clock, client, 
   }
   await open.data.ended();
   t.equal(open.data.end, 'reset');
-  await roundTrip(t, client, await whileTimePasses(clock, scene.podEnd()), 'alive');
+  await roundTrip(t, client, await clock.passUntil(scene.podEnd()), 'alive');
 });
 
 story('a slow client: memory is bounded, and a cut finds it', async (t, { client, clock, pod, scene }) => {
@@ -231,7 +218,7 @@ story('a slow client: memory is bounded, and a cut finds it', async (t, { client
   await local.data.ended();
   t.equal(local.data.end, 'reset');
   t.ok(local.data.bytes <= written);
-  await roundTrip(t, client, await whileTimePasses(clock, scene.podEnd()), 'after');
+  await roundTrip(t, client, await clock.passUntil(scene.podEnd()), 'after');
 });
 
 story('a slow client does not hold up others for ever', async (t, { scene, client: slow, clock, pod }) => {

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { CodedError } from '../../src/base/errors.js';
 import { Http1Response } from '../../src/gateway/http1-response.js';
@@ -12,6 +11,7 @@ import {
 import { watchEventDecoder } from '../../src/kubernetes/watch-events.js';
 import { SpdyDecoder } from '../../src/spdy/decode.js';
 import { dataFrame, pingFrame, SpdyEncoder } from '../../src/spdy/encode.js';
+import { readConversation } from '../conversations/capture.js';
 import { type Random, randomBytesOf, seeded } from './random.js';
 
 /** How long each target is tried; a long run is `CGP_TEST_FUZZ_SECONDS=3600 npm run fuzz`. */
@@ -19,9 +19,8 @@ const SECONDS = Number(process.env['CGP_TEST_FUZZ_SECONDS'] ?? 1);
 /** Printed, so that a failure can be played again. */
 const SEED = Number(process.env['CGP_TEST_FUZZ_SEED'] ?? Date.now() % 2 ** 31);
 
-const CAPTURES = 'test/conversations/real-1.36';
-const JSON_BODY = readFileSync(`${CAPTURES}/watch-pods-json.bin`);
-const PROTOBUF_BODY = readFileSync(`${CAPTURES}/watch-pods-protobuf.bin`);
+const JSON_BODY = readConversation('real-watch-pods-json').body;
+const PROTOBUF_BODY = readConversation('real-watch-pods-protobuf').body;
 
 function fuzz(name: string, attempt: (random: Random) => void): void {
   t.test(name, async (t) => {

@@ -43,6 +43,19 @@ export class FakeClock implements Clock {
     this.#step(end - this.#monotonic);
   }
 
+  /** Time goes by in small steps until it has happened. */
+  async passUntil<T>(what: Promise<T>): Promise<T> {
+    let over = false;
+    const done = what.finally(() => {
+      over = true;
+    });
+    while (!over) {
+      this.advance(10);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return done;
+  }
+
   /** As a machine that wakes up: the wall clock jumps, the monotonic one does not. */
   sleepMachine(ms: number): void {
     this.#now += ms;

@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { ResumePoint } from '../../../src/kubernetes/resume-point.js';
 import { type WatchEvent, watchEventDecoder } from '../../../src/kubernetes/watch-events.js';
+import { readConversation } from '../../conversations/capture.js';
 
-const CAPTURES = 'test/conversations/real-1.36';
 const JSON_TYPE = 'application/json;stream=watch';
 const PROTOBUF_TYPE = 'application/vnd.kubernetes.protobuf;stream=watch';
 
@@ -31,7 +30,7 @@ for (const [name, type] of [
   ['watch-pods-protobuf', PROTOBUF_TYPE],
 ] as const) {
   t.test(`${name} of a real cluster: the same events at every chunk size, byte for byte`, async (t) => {
-    const body = readFileSync(`${CAPTURES}/${name}.bin`);
+    const body = readConversation(`real-${name}`).body;
     const whole = decode(type, body);
     t.ok(whole.length >= 5);
     t.ok(Buffer.concat(whole.map(({ bytes }) => bytes)).equals(body));
