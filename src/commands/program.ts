@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { CodedError, describeError, UsageError } from '../base/errors.js';
 import { addCompletion } from './completion.js';
 import { addDemo } from './demo.js';
+import { addDoctor } from './doctor.js';
 import { addEmulator } from './emulator.js';
 import { addExamples } from './examples.js';
 import type { CommandIo } from './io.js';
@@ -61,6 +62,7 @@ export function createProgram(io: CommandIo, setExitCode: (code: number) => void
   addReload(program, io);
   addShell(program, io, setExitCode);
   addStatus(program, io, setExitCode);
+  addDoctor(program, io, setExitCode);
   addRbac(program, io, setExitCode);
   addStop(program, io);
   addWait(program, io);

@@ -5,14 +5,13 @@ import type { Clock } from '../base/clock.js';
 import { CodedError } from '../base/errors.js';
 import { type FlatHeaders, headerValue } from '../base/flat-headers.js';
 import type { TokenSource } from '../credentials/token-source.js';
-import type { Membership } from '../fleet/membership.js';
 import { type UpstreamAddress, upstreamAddress } from '../gateway/address.js';
 import { createDialer, type Dialer } from '../gateway/dial.js';
 import { JUDGED_BODY_BYTES } from '../gateway/failure.js';
 import { createHttpUpstream, unreachable } from '../gateway/http-upstream.js';
 import { dialUpgrade } from '../gateway/upgrade-upstream.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
-import { judgeFailure } from '../relays/failure-body.js';
+import { type DescribedMembership, judgeFailure } from '../relays/failure-body.js';
 
 /** What became of one question to a cluster. */
 export interface ClusterAnswer {
@@ -58,7 +57,7 @@ export function wayThroughDaemon(o: {
 
 /** As the daemon itself asks. */
 export function wayToGateway(o: {
-  membership: Membership;
+  membership: DescribedMembership & { readonly alias: string; readonly endpoint: string };
   tokens: TokenSource;
   dialer: Dialer;
   dispatcher: Dispatcher;

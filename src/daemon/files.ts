@@ -19,7 +19,7 @@ export function ensurePrivateFolder(path: string): void {
 }
 
 /** Readers see the old content or the new one, never a part; mode 0600. Follows a symbolic link instead of replacing it. */
-export function writePrivateFile(path: string, content: string, encoding: BufferEncoding = 'utf8'): void {
+export function writePrivateFile(path: string, content: string | Uint8Array, encoding: BufferEncoding = 'utf8'): void {
   const target = realTarget(path);
   const draft = `${target}.${shortId()}.tmp`;
   mkdirSync(dirname(target), { recursive: true, mode: 0o700 });

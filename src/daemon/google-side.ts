@@ -3,8 +3,11 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../base/clock.js';
 import { CodedError, describeError, UsageError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import { findDefaultCredentials, readCredentialsFile } from '../credentials/credentials-file.js';
+import { findGcloud } from '../credentials/gcloud.js';
+import { hasGcloudLogin } from '../credentials/gcloud-config.js';
 import { createTokenSource } from '../credentials/identities.js';
-import type { TokenSource } from '../credentials/token-source.js';
+import type { AccessToken, TokenSource } from '../credentials/token-source.js';
 import { createHubClient, type HubClient } from '../fleet/hub-client.js';
 import { createJsonClient, type JsonClient } from '../fleet/json-client.js';
 import { createDialer, type Dialer } from '../gateway/dial.js';
@@ -13,7 +16,8 @@ import { createHttpUpstream } from '../gateway/http-upstream.js';
 import { type EndpointProbe, probeEndpoint } from '../gateway/probe-endpoint.js';
 import type { Settings } from './settings.js';
 
-export type { EndpointProbe, HubClient, TokenSource };
+export type { AccessToken, EndpointProbe };
+export { findGcloud };
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -62,6 +66,40 @@ export function openIdentity(
   if (identity !== undefined) return createTokenSource({ name, identity, iam, ...rest });
   const known = Object.keys(settings.identities).join(', ');
   throw new UsageError(`there is no identity ${JSON.stringify(name)}; configured are ${known}`);
+}
+
+/** The file of Google's credentials that an identity is made from, if it is made from one. */
+export function credentialsPath(
+  { source, keyFile }: Pick<Settings['identities'][string], 'source' | 'keyFile'>,
+  env: Environment,
+): string | undefined {
+  if (source === 'token-file' || source === 'gcloud') return undefined;
+  return keyFile ?? findDefaultCredentials(env)?.path;
+}
+
+/**
+ * Where an identity's own file has its tokens come from, as far as the file says. Undefined for a token file, gcloud, the
+ * metadata server, and a file that cannot be read.
+ */
+export function tokenEndpoint(
+  { source, keyFile }: Settings['identities'][string],
+  env: Environment,
+): string | undefined {
+  const path = credentialsPath({ source, keyFile }, env);
+  if (path === undefined) return undefined;
+  try {
+    const json = readCredentialsFile(path);
+    const url = json['token_uri'] ?? json['token_url'] ?? 'https://oauth2.googleapis.com/token';
+    return typeof url === 'string' && URL.canParse(url) ? url : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether an identity's tokens come from gcloud, or would if it were there. */
+export function usesGcloud({ source, account }: Settings['identities'][string], env: Environment): boolean {
+  if (source !== 'auto') return source === 'gcloud';
+  return account !== undefined || (findDefaultCredentials(env) === undefined && hasGcloudLogin(env));
 }
 
 /** What a daemon with these settings and this environment would use of Google, without a daemon. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import { CodedError, describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import { mapLimited } from '../base/map-limited.js';
 import type { FleetCache, KnownMembership } from './fleet-cache.js';
 import { FleetTable, isPinOf, type PinnedMembership } from './fleet-table.js';
 import type { HubClient, HubListing, HubMembership } from './hub-client.js';
@@ -345,17 +346,4 @@ function withoutEndpoint(entry: KnownMembership): KnownMembership {
 
 function kindByEndpoint(endpoint: string): KnownMembership['kind'] {
   return endpoint.includes('/gkeMemberships/') ? 'gke' : 'attached';
-}
-
-async function mapLimited<T, R>(items: readonly T[], limit: number, act: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = new Array<R>(items.length);
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let index = next++; index < items.length; index = next++) {
-      const item = items[index];
-      if (item !== undefined) results[index] = await act(item);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
-  return results;
 }

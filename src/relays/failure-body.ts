@@ -36,7 +36,7 @@ export function judgeFailure(options: {
   /** The alias, for messages. */
   membership: string;
   /** Makes the commands in messages exact. */
-  about?: Membership;
+  about?: DescribedMembership;
   /** The protocol that was asked for, where the request was an upgrade. */
   upgrade?: string;
 }): Verdict {
@@ -55,7 +55,11 @@ export function judgeFailure(options: {
   });
 }
 
-export function factsOf({ id, location, projectId, project, kind }: Membership): MembershipFacts {
+export type DescribedMembership = Pick<Membership, 'id' | 'location' | 'project' | 'projectId'> & {
+  readonly kind: string;
+};
+
+export function factsOf({ id, location, projectId, project, kind }: DescribedMembership): MembershipFacts {
   return { id, location, project: projectId ?? project, kind };
 }
 

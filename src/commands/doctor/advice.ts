@@ -1,0 +1,24 @@
+import { CodedError, describeError } from '../../base/errors.js';
+import { type Finding, fail } from './check.js';
+
+/** A message of ours, parted into the cause and what to type. */
+export function parted(message: string): { message: string; next?: string } {
+  const text = message.replace(/^connect-gateway-proxy: /, '').replaceAll(/\s*\n\s*/g, ' ');
+  // As gateway/failure.ts writes verdicts.
+  const verdict = /^(.*)\. To be fixed by (.*?): (.*)$/.exec(text);
+  if (verdict !== null) {
+    const [, what = '', who = '', fix = ''] = verdict;
+    const told = who === 'you' ? what : `${what}; to be fixed by ${who}`;
+    return { message: told, next: /(?:with|again): (.*)$/.exec(fix)?.[1] ?? fix };
+  }
+  // As credentials write what a person must do.
+  const run = /^(.*?);?(?: or)? run: (.*)$/.exec(text);
+  return run === null ? { message: text } : { message: run[1] ?? '', next: run[2] ?? '' };
+}
+
+/** A failure in the words of the error; `next` where they name no command. */
+export function failOf(error: unknown, next?: string): Finding {
+  const told = parted(describeError(error));
+  const code = error instanceof CodedError ? { code: error.code } : {};
+  return fail(told.message, told.next ?? next, code);
+}

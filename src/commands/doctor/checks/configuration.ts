@@ -1,0 +1,52 @@
+import { UsageError } from '../../../base/errors.js';
+import type { Settings } from '../../../daemon/settings.js';
+import { type Check, type Finding, fail, ok } from '../check.js';
+import { namesSomething } from '../in-force.js';
+
+/** Can the settings be read, and do they name a fleet? */
+export const configuration: Check = {
+  id: 'configuration',
+  title: 'configuration',
+  needs: [],
+  async run(context) {
+    let own: Settings;
+    try {
+      own = context.own();
+    } catch (error) {
+      if (error instanceof UsageError) return unreadable(error.message, context.io.env['CGP_CONFIG']);
+      throw error;
+    }
+    // Where the state folder cannot be read, the next check says why.
+    const inForce = await context.inForce().catch(() => undefined);
+    const { settings, of } = inForce ?? { settings: own, of: 'this shell' };
+    if (inForce !== undefined && !namesSomething(settings)) {
+      return fail(
+        `nothing to serve: no fleet host project is named in ${settings.configFile ?? `${context.io.paths.config}/config.yaml`} or anywhere else`,
+        'connect-gateway-proxy run --projects PROJECT',
+        { code: 'nothing-to-serve' },
+      );
+    }
+    const { projects, memberships, identities, configFile } = settings;
+    const named = [
+      ...(projects.length === 0 ? [] : [`projects ${projects.join(', ')}`]),
+      ...(memberships.length === 0 ? [] : [`${memberships.length} pinned memberships`]),
+      `identities ${Object.entries(identities)
+        .map(([name, { source }]) => `${name} (${source})`)
+        .join(', ')}`,
+    ];
+    return ok(`of ${of}${configFile === undefined ? '' : `, ${configFile}`}: ${named.join('; ')}`);
+  },
+};
+
+function unreadable(message: string, configFile: string | undefined): Finding {
+  const [first = message, ...others] = message.split('\n');
+  const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
+  const place = /^(.+?):(\d+): /.exec(first);
+  const variable = /\bCGP_[A-Z_]+\b/.exec(first)?.[0];
+  const edit = process.platform === 'win32' ? 'notepad' : '$' + '{EDITOR:-vi}';
+  if (place !== null) return fail(first + more, `${edit} +${place[2]} ${place[1]}`, { code: 'usage' });
+  if (variable !== undefined) return fail(first + more, `unset ${variable}`, { code: 'usage' });
+  return fail(first + more, configFile === undefined ? 'connect-gateway-proxy run --help' : 'unset CGP_CONFIG', {
+    code: 'usage',
+  });
+}

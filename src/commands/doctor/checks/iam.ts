@@ -1,0 +1,95 @@
+import { describeError } from '../../../base/errors.js';
+import { type Check, combined, type Finding, fail, ok, warn } from '../check.js';
+import { type Context, PERMISSIONS } from '../context.js';
+import type { Subject } from '../facts.js';
+import { troubleFor } from '../reach-trouble.js';
+
+const GET = 'gkehub.gateway.get';
+const LIST = 'gkehub.memberships.list';
+const STREAM = 'gkehub.gateway.stream';
+const GENERATE = 'gkehub.gateway.generateCredentials';
+
+/** Has the identity what Google's IAM asks for each verb that the memberships' policies let through? */
+export const iam: Check = {
+  id: 'iam',
+  title: 'IAM',
+  needs: ['identity', 'api'],
+  async run(context) {
+    const projects = await context.projects();
+    const found = (await Promise.all(projects.map((project) => permissions(context, project)))).flat();
+    const reaches = await context.reaches();
+    if (!found.some(({ status }) => status === 'fail')) {
+      for (const { name } of await context.memberships()) {
+        const refused = troubleFor('iam', reaches.get(name));
+        // Deny policies, conditions and perimeters are not in testIamPermissions' answer.
+        if (refused !== undefined) found.push(refused);
+        if (refused !== undefined) break;
+      }
+    }
+    return combined(found) ?? ok(`${PERMISSIONS.length} permissions in ${projects.join(', ')}`);
+  },
+};
+
+async function permissions(context: Context, project: string): Promise<Finding[]> {
+  let held: readonly string[];
+  try {
+    held = await context.permissions(project);
+  } catch (error) {
+    const message = describeError(error);
+    const next = `gcloud projects describe ${project}`;
+    if (!/HTTP (?:403|404)\b/.test(message))
+      return [warn(`the permissions in ${project} could not be asked for: ${message}`, next)];
+    return [
+      fail(`project ${project} is not there, or not for this identity to see: ${message}`, next, {
+        code: 'google-403',
+      }),
+    ];
+  }
+  const { settings } = await context.inForce();
+  const subjects = await context.everyMembership();
+  const missing = PERMISSIONS.filter((name) => !held.includes(name) && isNeeded(name, { subjects, settings, project }));
+  if (missing.length === 0) return [];
+  const principal = (await context.google()).identity('default').description;
+  const stops = missing.includes(GET) || missing.includes(LIST);
+  const given = grant(project, { principal, missing });
+  if (missing.length === 1 && missing[0] === GENERATE) {
+    const message = `${GENERATE} is missing in ${project}: the endpoints are guessed by Google's formula`;
+    return [warn(message, given, { code: 'iam-missing' })];
+  }
+  const hint = missing.includes(GET)
+    ? ''
+    : "; or, where that is meant, set the memberships' policy to no-exec or read-only";
+  return [
+    fail(`${principal} lacks ${missing.join(', ')} in ${project}${hint}`, given, {
+      code: 'iam-missing',
+      ...(stops ? {} : { goesOn: true }),
+    }),
+  ];
+}
+
+/** What a policy keeps from everybody is not missed. */
+function isNeeded(
+  permission: string,
+  o: { subjects: readonly Subject[]; settings: { projects: readonly string[] }; project: string },
+): boolean {
+  if (permission === LIST) return o.settings.projects.includes(o.project);
+  if (permission === GET || permission === GENERATE) return true;
+  const policies = o.subjects.map(({ policy }) => policy);
+  const writes = policies.length === 0 || policies.some((policy) => policy !== 'read-only');
+  const streams = policies.length === 0 || policies.includes('full');
+  return permission === STREAM ? streams : writes;
+}
+
+function grant(project: string, { principal, missing }: { principal: string; missing: readonly string[] }): string {
+  const who = /^[^\s@]+@[^\s@]+/.exec(principal)?.[0] ?? 'EMAIL';
+  const member = who.endsWith('.gserviceaccount.com') ? `serviceAccount:${who}` : `user:${who}`;
+  const role =
+    missing.length === 1 && missing[0] === LIST
+      ? 'roles/gkehub.viewer'
+      : missing.includes(STREAM)
+        ? 'roles/gkehub.gatewayAdmin'
+        : missing.some((name) => ![GET, GENERATE, LIST].includes(name))
+          ? 'roles/gkehub.gatewayEditor'
+          : 'roles/gkehub.gatewayReader';
+  return `gcloud projects add-iam-policy-binding ${project} --member=${member} --role=${role}`;
+}
