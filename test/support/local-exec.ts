@@ -1,0 +1,221 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  bootstrapScript,
+  type HolderFrame,
+  HolderFrameDecoder,
+  type HolderOpening,
+  type HolderProgram,
+  holderWords,
+  openingBytes,
+  type OutputName,
+} from '../../src/relays/survive/holder-frames.js';
+import { type ToolSet, toolPath } from './container-tools.js';
+
+/** A folder that stands for a container: programs run in it with a PATH, a HOME and a TMPDIR of its own. */
+export class LocalContainer {
+  readonly folder: string;
+  readonly path: string;
+  readonly #env: Record<string, string>;
+
+  constructor(folder: string, set: ToolSet, o: { env?: Record<string, string>; extra?: readonly string[] } = {}) {
+    this.folder = join(folder, `container-${set}`);
+    this.path = toolPath(folder, set, o.extra);
+    mkdirSync(join(this.folder, 'tmp'), { recursive: true, mode: 0o700 });
+    this.#env = { PATH: this.path, HOME: this.folder, TMPDIR: join(this.folder, 'tmp'), ...o.env };
+  }
+
+  get env(): Record<string, string> {
+    return this.#env;
+  }
+
+  session(command: readonly string[], o: Partial<HolderOpening> = {}): LocalSession {
+    return new LocalSession(this, command, o);
+  }
+
+  /** Of sessions. */
+  get leftovers(): string[] {
+    return readdirSync(join(this.folder, 'tmp'));
+  }
+
+  spawn(command: readonly string[]): ChildProcess {
+    const [file = '', ...args] = command;
+    // As a container runtime: a session of its own, no terminal.
+    return spawn(join(this.path, file), args, { cwd: this.folder, env: this.#env, detached: true, stdio: 'pipe' });
+  }
+}
+
+/** One command that is to survive, over as many exec calls as it takes. */
+export class LocalSession {
+  readonly container: LocalContainer;
+  readonly command: readonly string[];
+  readonly name = randomBytes(16).toString('hex');
+  readonly received: Record<OutputName, number> = { out: 0, err: 0 };
+  readonly output: Record<OutputName, Buffer[]> = { out: [], err: [] };
+  readonly #opening: Partial<HolderOpening>;
+  #turn = 0;
+
+  constructor(container: LocalContainer, command: readonly string[], opening: Partial<HolderOpening>) {
+    this.container = container;
+    this.command = command;
+    this.#opening = opening;
+  }
+
+  text(stream: OutputName = 'out'): string {
+    return Buffer.concat(this.output[stream]).toString('latin1');
+  }
+
+  exec(changes: Partial<HolderOpening> = {}): LocalExec {
+    this.#turn++;
+    return new LocalExec(this, {
+      verb: this.#turn === 1 ? 'start' : 'join',
+      name: this.name,
+      turn: this.#turn,
+      received: { ...this.received },
+      lingerSeconds: 600,
+      tty: false,
+      stdin: true,
+      stdout: true,
+      stderr: true,
+      ...this.#opening,
+      ...changes,
+    });
+  }
+}
+
+/** One exec call, as a runtime carries it: cut, its process sees the end of its input, and its output goes nowhere. */
+export class LocalExec {
+  readonly child: ChildProcess;
+  readonly exited: Promise<number | null>;
+  /** Whether what comes is acknowledged. */
+  acknowledging = true;
+  stderr = '';
+  readonly #session: LocalSession;
+  readonly #decoder = new HolderFrameDecoder();
+  readonly #frames: HolderFrame[] = [];
+  #program: HolderProgram = 'perl';
+  #cut = false;
+  #wake = (): void => {};
+
+  constructor(session: LocalSession, opening: HolderOpening) {
+    this.#session = session;
+    this.child = session.container.spawn(['sh', '-c', bootstrapScript(), 'connect-gateway-proxy', ...session.command]);
+    this.exited = new Promise((resolve) => this.child.once('close', resolve));
+    this.child.stdin?.on('error', () => {});
+    this.child.stdin?.write(openingBytes(opening));
+    this.child.stderr?.on('data', (chunk: Buffer) => {
+      this.stderr += chunk.toString('latin1');
+    });
+    this.child.stdout?.on('data', (chunk: Buffer) => this.#receive(chunk));
+    this.child.once('close', () => this.#wake());
+  }
+
+  send(words: Buffer): void {
+    this.child.stdin?.write(words);
+  }
+
+  input(offset: number, text: string | Buffer): void {
+    const bytes = Buffer.from(text as string, 'latin1');
+    for (let at = 0; at < bytes.length; at += 32 * 1024) {
+      this.send(holderWords.input(this.#program, offset + at, bytes.subarray(at, at + 32 * 1024)));
+    }
+  }
+
+  /** The next frame that is neither output nor an acknowledgement; rejects when the call ends without one. */
+  async next(): Promise<HolderFrame> {
+    for (;;) {
+      const frame = this.#frames.shift();
+      if (frame !== undefined) return frame;
+      if (this.child.exitCode !== null || this.child.signalCode !== null) {
+        throw new Error(`the call has ended: ${this.child.exitCode} ${this.stderr}`);
+      }
+      await this.wakeup();
+    }
+  }
+
+  async hold(): Promise<Extract<HolderFrame, { kind: 'hold' }>> {
+    for (;;) {
+      const frame = await this.next();
+      if (frame.kind === 'hold') {
+        this.#program = frame.program;
+        return frame;
+      }
+      if (frame.kind !== 'begun') throw new Error(`not held: ${JSON.stringify(frame)}`);
+    }
+  }
+
+  async until(pattern: RegExp, stream: OutputName = 'out'): Promise<void> {
+    while (!pattern.test(this.#session.text(stream))) {
+      if (this.child.exitCode !== null) throw new Error(`ended without ${pattern}: ${this.#session.text(stream)}`);
+      await this.wakeup();
+    }
+  }
+
+  wakeup(): Promise<void> {
+    return new Promise((resolve) => {
+      const before = this.#wake;
+      this.#wake = () => {
+        before();
+        resolve();
+      };
+    });
+  }
+
+  /** To the end: the exit code; the holder is told that all has come. */
+  async finish(): Promise<number> {
+    for (;;) {
+      const frame = await this.next();
+      if (frame.kind !== 'exit') continue;
+      this.send(holderWords.done);
+      await this.exited;
+      return frame.code;
+    }
+  }
+
+  /** `halfOpen`: nobody tells the process. */
+  cut(o: { halfOpen?: boolean } = {}): void {
+    this.#cut = true;
+    if (!o.halfOpen) this.child.stdin?.end();
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#cut) return;
+    for (const frame of this.#decoder.push(chunk)) this.#take(frame);
+    const wake = this.#wake;
+    this.#wake = () => {};
+    wake();
+  }
+
+  #take(frame: HolderFrame): void {
+    if (frame.kind !== 'output') {
+      this.#frames.push(frame);
+      return;
+    }
+    const { received, output } = this.#session;
+    if (frame.offset !== received[frame.stream]) {
+      throw new Error(`${frame.stream} at ${frame.offset}, expected ${received[frame.stream]}`);
+    }
+    received[frame.stream] += frame.bytes.length;
+    output[frame.stream].push(frame.bytes);
+    if (this.acknowledging) this.send(holderWords.got(received));
+  }
+}
+
+/** The processes below `pid`, itself included, as the kernel sees them. */
+export function processTree(pid: number): number[] {
+  const parents = new Map<number, number>();
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      const stat = readFileSync(`/proc/${entry}/stat`, 'latin1');
+      parents.set(Number(entry), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  const tree = [pid];
+  for (const parent of tree) for (const [child, its] of parents) if (its === parent) tree.push(child);
+  return tree;
+}
