@@ -11,6 +11,8 @@ import { createHttpUpstream, type HttpUpstream } from '../gateway/http-upstream.
 import { createPacedUpstream } from '../gateway/paced-upstream.js';
 import { QuotaLedger, type QuotaUse } from '../gateway/quota.js';
 import { type EndedSessionView, SessionRegistry, type SessionView } from '../relays/sessions.js';
+import { HeldSessions } from '../relays/survive/held-sessions.js';
+import { PlainContainers } from '../relays/survive/plain-containers.js';
 import { watchConfigFile } from './config-watch.js';
 import { CutoffBook } from './cutoff-book.js';
 import { tellEnvironment } from './environment.js';
@@ -196,6 +198,12 @@ class Daemon implements RunningDaemon {
         sessions: this.#sessions,
         quota: this.#quota,
         wakes: this.#wakes,
+        held: new HeldSessions({
+          clock,
+          remembered: this.#state.readJson('held-sessions.json'),
+          save: (records) => this.#state.writeJson('held-sessions.json', records),
+        }),
+        plainContainers: new PlainContainers({ clock }),
         onCut: (membership, ageMs) => this.#cutoffs.cutAt(membership.project, ageMs),
         rotateAfterMs: ({ project }) => this.#cutoffs.rotateAfterMs(project, settings.cutoff.rotateBefore),
       },
@@ -233,7 +241,8 @@ class Daemon implements RunningDaemon {
       identitySource: (name) => this.#settings.identities[name]?.source,
       execOf: (name) => {
         const { memberships, exec } = this.#settings;
-        return { onCutoff: memberships.find((pinned) => pinned.name === name)?.exec?.onCutoff ?? exec.onCutoff };
+        const own = memberships.find((pinned) => pinned.name === name)?.exec;
+        return { onCutoff: own?.onCutoff ?? exec.onCutoff, lingerMs: own?.linger ?? exec.linger };
       },
       address: settings.listen.address,
       log,

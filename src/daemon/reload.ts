@@ -10,6 +10,7 @@ const LIVE_KEYS: ReadonlySet<string> = new Set([
   'identities',
   'cutoff.assume',
   'exec.onCutoff',
+  'exec.linger',
   'exec.warnBefore',
 ]);
 

@@ -55,6 +55,7 @@ export const SETTING_KEYS: readonly SettingKey[] = [
   key('log.format', 'FORMAT', 'pretty on a terminal, else json', 'json or pretty'),
   key('stateDir', 'FOLDER', 'the data folder of the platform', 'CA, secret, ports, cached fleet'),
   key('kubeconfigFile', 'FILE', '<stateDir>/kubeconfig', 'the kubeconfig that is kept in step with the fleet'),
-  key('exec.onCutoff', 'ACTION', 'reopen', 'what happens to exec at the cutoff: reopen or end'),
+  key('exec.onCutoff', 'ACTION', 'reopen', 'what happens to exec at the cutoff: reopen, end or survive'),
+  key('exec.linger', 'DURATION', '0s', 'how long a surviving command goes on when its client has left'),
   key('exec.warnBefore', 'DURATION', '0s', 'warn terminals this long before the cutoff; 0s: never'),
 ];

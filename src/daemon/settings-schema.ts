@@ -73,7 +73,7 @@ function oneOf<const T extends readonly string[]>(values: T): v.GenericSchema<un
   return v.picklist(values, `expected one of ${values.join(', ')}`);
 }
 
-const onCutoff = oneOf(['reopen', 'end']);
+const onCutoff = oneOf(['reopen', 'end', 'survive']);
 
 const membership = v.strictObject({
   name: v.pipe(
@@ -90,7 +90,13 @@ const membership = v.strictObject({
   policy: v.optional(oneOf(['full', 'no-exec', 'read-only'])),
   identity: v.optional(text),
   endpoint: v.optional(url),
-  exec: v.optional(v.strictObject({ onCutoff: v.optional(onCutoff), warnBefore: v.optional(duration) })),
+  exec: v.optional(
+    v.strictObject({
+      onCutoff: v.optional(onCutoff),
+      linger: v.optional(duration),
+      warnBefore: v.optional(duration),
+    }),
+  ),
 });
 
 const identity = v.pipe(
@@ -157,7 +163,11 @@ export const SETTINGS_SCHEMA = v.strictObject({
   stateDir: v.optional(text),
   kubeconfigFile: v.optional(text),
   exec: v.optional(
-    v.strictObject({ onCutoff: v.optional(onCutoff, 'reopen'), warnBefore: v.optional(duration, '0s') }),
+    v.strictObject({
+      onCutoff: v.optional(onCutoff, 'reopen'),
+      linger: v.optional(duration, '0s'),
+      warnBefore: v.optional(duration, '0s'),
+    }),
     {},
   ),
 });

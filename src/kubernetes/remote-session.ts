@@ -49,15 +49,16 @@ export function isBareShell(session: RemoteSession): boolean {
 }
 
 /** What `exec.onCutoff` may say. */
-export type OnCutoff = 'reopen' | 'end';
+export type OnCutoff = 'reopen' | 'end' | 'survive';
 
 export type CutPlan = 'reattach' | 'reopen' | 'end';
 
 /** What to do when the connection of a session is cut. A command is never run a second time. */
 export function planAfterCut(session: RemoteSession, o: { onCutoff: OnCutoff; stdinEnded: boolean }): CutPlan {
   if (session.verb === 'attach') return 'reattach';
+  // A command that could not be held, for want of what that takes, is one like any other.
   // Nobody could type into a new shell once the client has ended its input.
-  return o.onCutoff === 'reopen' && !o.stdinEnded && isBareShell(session) ? 'reopen' : 'end';
+  return o.onCutoff !== 'end' && !o.stdinEnded && isBareShell(session) ? 'reopen' : 'end';
 }
 
 /** `4 s`, `20 min 3 s`, `1 h 2 min`. */
@@ -114,6 +115,16 @@ export function cutMessage(session: RemoteSession, o: { ageMs: number; detail?: 
   const orphan = 'the command was not run again; its process may go on in the container without its reader';
   const short = 'its stdin has ended there, so that what was being uploaded may be short though it looks complete';
   return session.stdin ? `${cut}; ${orphan}; ${short}` : `${cut}; ${orphan}`;
+}
+
+/** What the client of a command is told that was held in its container, and cannot be joined any more. */
+export function lostHolderMessage(o: { ageMs: number; detail: string }): string {
+  return `${SELF}: the gateway cut this session after ${formatAge(o.ageMs)}, and its command could not be joined again: ${o.detail}; it was not run a second time`;
+}
+
+/** What the client of a held command is told when the daemon leaves. */
+export function heldMessage(o: { id: string; why: string; lingerSeconds: number }): string {
+  return `${SELF}: ${o.why}; the command goes on in its container for ${formatAge(o.lingerSeconds * 1000)}: connect-gateway-proxy sessions rejoin ${o.id}`;
 }
 
 /** Measured with kubectl 1.31 to 1.33: --retries goes on after an end that looks like success only, which is never given. */

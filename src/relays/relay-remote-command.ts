@@ -24,6 +24,7 @@ import {
 } from './remote-command-upstream.js';
 import type { RelayTools } from './served-membership.js';
 import { asksForSpdy, chooseStreamProtocol } from './spdy-upgrade.js';
+import { relaySurvivingExec } from './survive/relay-surviving-exec.js';
 
 /** How long a client may take to read what was sent before the close, say behind `| less`; `ws` cuts it off after 30 s. */
 const CLOSE_TIMEOUT_MS = 60 * 60 * 1000;
@@ -95,9 +96,14 @@ async function relay(tools: RelayTools, call: UpgradeCall, kind: Kind): Promise<
   call.socket.once('close', onClose);
   try {
     const signal = AbortSignal.any([call.signal, clientGone.signal]);
+    const surviving = await relaySurvivingExec(tools, { call, api, signal, accept: kind.accept });
+    if (surviving.kind === 'carried') return;
     const { served, target, session } = call;
     const upstreamCall = { served, target, headers: call.request.rawHeaders, session };
-    const dialled = await dialInTurn((offered) => dialRemoteCommand(tools, upstreamCall, offered, signal), kind.offers);
+    const dialled =
+      surviving.kind === 'refused'
+        ? surviving
+        : await dialInTurn((offered) => dialRemoteCommand(tools, upstreamCall, offered, signal), kind.offers);
     if (dialled.kind === 'refused') {
       await relayRefusal(call, api, {
         kind: 'refused',

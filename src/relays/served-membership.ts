@@ -9,14 +9,16 @@ import type { HttpUpstream } from '../gateway/http-upstream.js';
 import type { QuotaLedger } from '../gateway/quota.js';
 import type { OnCutoff } from '../kubernetes/remote-session.js';
 import type { SessionRegistry } from './sessions.js';
+import type { HeldSessions } from './survive/held-sessions.js';
+import type { PlainContainers } from './survive/plain-containers.js';
 
 /** One membership with all that is needed to carry a call to it. */
 export interface ServedMembership {
   readonly membership: Membership;
   readonly address: UpstreamAddress;
   readonly tokens: TokenSource;
-  /** What becomes of an interactive shell at a cutoff; reopened when it is not said. */
-  readonly exec?: { readonly onCutoff: OnCutoff };
+  /** What becomes of an exec at a cutoff (a shell is reopened when it is not said), and of a held one without its client. */
+  readonly exec?: { readonly onCutoff: OnCutoff; readonly lingerMs?: number };
 }
 
 /** What every relay shares. */
@@ -31,6 +33,9 @@ export interface RelayTools {
   readonly quota: QuotaLedger;
   /** Tells of sleep and of a change of the network. */
   readonly wakes: Wakes;
+  /** Commands that are held in their containers (`exec.onCutoff: survive`), and containers in which none can be. */
+  readonly held: HeldSessions;
+  readonly plainContainers: PlainContainers;
   /** Called when the gateway has cut a connection of this age that nobody had asked it to end. */
   readonly onCut: (membership: Membership, ageMs: number) => void;
   /** At which age a connection that can be replaced should be, so that the gateway's cutoff finds it unused. */

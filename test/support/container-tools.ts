@@ -16,7 +16,22 @@ function find(name: string): string {
 /** What every image of the Debian kind has. */
 const COREUTILS = [
   ...['cat', 'chmod', 'cp', 'cut', 'date', 'dd', 'echo', 'env', 'expr', 'false', 'head', 'id', 'kill', 'ls', 'mkdir'],
-  ...['mkfifo', 'mv', 'nohup', 'od', 'printf', 'pwd', 'rm', 'rmdir', 'sed', 'seq', 'sha256sum', 'sleep', 'sort', 'stat'],
+  ...[
+    'mkfifo',
+    'mv',
+    'nohup',
+    'od',
+    'printf',
+    'pwd',
+    'rm',
+    'rmdir',
+    'sed',
+    'seq',
+    'sha256sum',
+    'sleep',
+    'sort',
+    'stat',
+  ],
   ...['stty', 'tail', 'tee', 'test', 'touch', 'tr', 'true', 'tty', 'uname', 'wc', 'yes', 'grep', 'find', 'xargs', 'ps'],
   ...['bash', 'setsid', 'tar', 'awk', 'timeout'],
 ];

@@ -17,6 +17,8 @@ import { createHttpUpstream } from '../../src/gateway/http-upstream.js';
 import { createPacedUpstream } from '../../src/gateway/paced-upstream.js';
 import { QuotaLedger } from '../../src/gateway/quota.js';
 import { SessionRegistry } from '../../src/relays/sessions.js';
+import { HeldSessions } from '../../src/relays/survive/held-sessions.js';
+import { PlainContainers } from '../../src/relays/survive/plain-containers.js';
 
 /** A token source that hands out numbered tokens and counts refusals. */
 export class NumberedTokens implements TokenSource {
@@ -162,6 +164,8 @@ export async function openTestFrontDoor(options: TestFrontDoorOptions = {}): Pro
       sessions,
       quota,
       wakes,
+      held: new HeldSessions({ clock }),
+      plainContainers: new PlainContainers({ clock }),
       onCut: (_membership, ageMs) => options.onCut?.(ageMs),
       rotateAfterMs: () => options.rotateAfterMs ?? 18 * 60_000,
     },

@@ -9,8 +9,8 @@ import {
   type HolderOpening,
   type HolderProgram,
   holderWords,
-  openingBytes,
   type OutputName,
+  openingBytes,
 } from '../../src/relays/survive/holder-frames.js';
 import { type ToolSet, toolPath } from './container-tools.js';
 

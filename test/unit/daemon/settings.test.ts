@@ -35,7 +35,7 @@ t.test('without any configuration the documented defaults hold', async (t) => {
     requests: { perMinute: 2400 },
     identities: { default: { source: 'auto' } },
     log: { level: 'info', format: 'json' },
-    exec: { onCutoff: 'reopen', warnBefore: 0 },
+    exec: { onCutoff: 'reopen', linger: 0, warnBefore: 0 },
   });
   t.equal(settings.kubeconfigFile, join(settings.stateDir, 'kubeconfig'));
   t.equal(settings.endpoints.connectgateway, undefined);
