@@ -1,3 +1,5 @@
+import { isTrue } from './query-boolean.js';
+
 /** What a request to the Kubernetes API asks for, read from its method and target alone. */
 export interface ApiRequest {
   readonly kind: ApiRequestKind;
@@ -58,7 +60,7 @@ export function parseApiRequest(target: string): ApiRequest {
     ...(name === undefined ? {} : { name }),
     ...(subresource === undefined ? {} : { subresource }),
   };
-  return { kind: kindOf({ core, resource, subresource, query, prefixWatch }), ...known };
+  return { kind: kindOf({ core, resource, name, subresource, query, prefixWatch }), ...known };
 }
 
 function isNamespaceSubresource(rest: readonly string[]): boolean {
@@ -68,6 +70,7 @@ function isNamespaceSubresource(rest: readonly string[]): boolean {
 function kindOf(request: {
   core: boolean;
   resource: string | undefined;
+  name: string | undefined;
   subresource: string | undefined;
   query: string;
   prefixWatch: boolean;
@@ -78,17 +81,15 @@ function kindOf(request: {
     if (subresource === 'exec') return 'exec';
     if (subresource === 'attach') return 'attach';
     if (subresource === 'portforward') return 'port-forward';
-    if (subresource === 'log') return isTrue(query, 'follow') ? 'log-follow' : 'log';
+    if (subresource === 'log') return asks(query, 'follow') ? 'log-follow' : 'log';
   }
-  if (request.prefixWatch || isTrue(query, 'watch')) return 'watch';
-  return 'resource';
+  // Behind the name of one object the parameter means nothing to API servers: they answer the object.
+  const watches = request.prefixWatch || (request.name === undefined && asks(query, 'watch'));
+  return watches ? 'watch' : 'resource';
 }
 
-/** A Kubernetes boolean query parameter: present and neither empty-false nor 0 (`?watch` alone counts as true). */
-function isTrue(query: string, name: string): boolean {
-  if (!query.includes(name)) return false;
-  const value = new URLSearchParams(query).get(name);
-  return value !== null && value !== 'false' && value !== '0' && value !== 'False' && value !== 'FALSE';
+function asks(query: string, name: string): boolean {
+  return query.includes(name) && isTrue(new URLSearchParams(query).get(name));
 }
 
 /** A request target that can be read in one way only. */

@@ -1,15 +1,20 @@
+import { isTrue } from './query-boolean.js';
+
 /** What a client that follows a log has asked for. */
 export interface LogRequest {
   readonly timestamps: boolean;
   /** Bytes after which the server ends the log. */
   readonly limitBytes?: number;
+  readonly tailLines?: number;
+  /** It leaves out what is older, by tailLines or sinceSeconds. */
+  readonly beginsInside: boolean;
   readonly container?: string;
   /** The log of the container's last instance: it does not grow, and a cut of it is an ordinary broken body. */
   readonly previous: boolean;
   /** What to ask at first: the client's request, with timestamps and without the limit, which would count them. */
   readonly firstTarget: string;
-  /** What to ask after a cut. */
-  nextTarget(options: { sinceTime: string; previous?: boolean }): string;
+  /** What to ask after a cut; without a time, from where the client began. */
+  nextTarget(options: { sinceTime?: string; previous: boolean }): string;
   /** The pod itself, to see whether the container is still there. */
   readonly podTarget: string;
 }
@@ -20,6 +25,7 @@ export function parseLogRequest(target: string): LogRequest {
   const path = mark === -1 ? target : target.slice(0, mark);
   const query = new URLSearchParams(mark === -1 ? '' : target.slice(mark + 1));
   const limitBytes = Number(query.get('limitBytes') ?? 0);
+  const tailLines = query.get('tailLines') ?? '';
   const container = query.get('container') ?? '';
   const build = (remove: readonly string[], set: Readonly<Record<string, string>>): string => {
     const parts = (mark === -1 ? '' : target.slice(mark + 1)).split('&');
@@ -31,16 +37,18 @@ export function parseLogRequest(target: string): LogRequest {
     return `${path}?${[...kept, ...added].join('&')}`;
   };
   return {
-    timestamps: query.get('timestamps') === 'true' || query.get('timestamps') === '1',
+    timestamps: isTrue(query.get('timestamps')),
     ...(limitBytes > 0 ? { limitBytes } : {}),
+    ...(/^\d+$/.test(tailLines) ? { tailLines: Number(tailLines) } : {}),
+    beginsInside: tailLines !== '' || query.has('sinceSeconds'),
     ...(container === '' ? {} : { container }),
-    previous: query.get('previous') === 'true' || query.get('previous') === '1',
+    previous: isTrue(query.get('previous')),
     firstTarget: build(['limitBytes'], { timestamps: 'true' }),
     nextTarget: ({ sinceTime, previous }) =>
-      build(['limitBytes', 'tailLines', 'sinceSeconds'], {
+      build(['limitBytes', ...(sinceTime === undefined ? [] : ['tailLines', 'sinceSeconds'])], {
         timestamps: 'true',
-        sinceTime,
-        ...(previous === true ? { previous: 'true' } : {}),
+        ...(sinceTime === undefined ? {} : { sinceTime }),
+        ...(previous ? { previous: 'true' } : {}),
       }),
     podTarget: path.replace(/\/log$/, ''),
   };
@@ -62,11 +70,15 @@ export function judgeLogEnd(pod: unknown, options: { container?: string; since: 
   ];
   const name = options.container ?? spec?.containers?.[0]?.name;
   const found = statuses.find((candidate) => candidate.name === name);
-  if (found === undefined) return 'end';
-  const startedAt = found.state?.running?.startedAt;
-  if (startedAt === undefined) return found.state?.terminated === undefined ? 'end' : 'fetch-the-rest';
+  const { running, terminated } = found?.state ?? {};
+  const previous = found?.lastState?.terminated;
   // Whole seconds on both sides: an instance that started in the very second of the last line is taken for the same.
-  return Date.parse(startedAt) <= options.since ? 'follow-on' : 'fetch-the-rest-of-previous';
+  const isFollowed = ({ startedAt }: InstanceShape): boolean =>
+    startedAt === undefined || startedAt === null || Date.parse(startedAt) <= options.since;
+  if (running !== undefined && isFollowed(running)) return 'follow-on';
+  if (terminated !== undefined && isFollowed(terminated)) return 'fetch-the-rest';
+  if (previous !== undefined) return isFollowed(previous) ? 'fetch-the-rest-of-previous' : 'end';
+  return running === undefined ? 'end' : 'fetch-the-rest-of-previous';
 }
 
 interface PodShape {
@@ -80,5 +92,10 @@ interface PodShape {
 
 interface ContainerStatusShape {
   readonly name?: string;
-  readonly state?: { readonly running?: { readonly startedAt?: string }; readonly terminated?: unknown };
+  readonly state?: { readonly running?: InstanceShape; readonly terminated?: InstanceShape };
+  readonly lastState?: { readonly terminated?: InstanceShape };
+}
+
+interface InstanceShape {
+  readonly startedAt?: string | null;
 }

@@ -1,3 +1,4 @@
+import { isTrue } from './query-boolean.js';
 import type { RemoteStatus } from './remote-command.js';
 
 /** What an exec or attach asks for, as far as it matters once its connection has been cut. */
@@ -18,7 +19,7 @@ export function parseRemoteSession(target: string): RemoteSession {
   const mark = target.indexOf('?');
   const path = mark === -1 ? target : target.slice(0, mark);
   const query = new URLSearchParams(mark === -1 ? '' : target.slice(mark + 1));
-  const isSet = (name: string): boolean => ['true', '1'].includes((query.get(name) ?? '').toLowerCase());
+  const isSet = (name: string): boolean => isTrue(query.get(name));
   const container = query.get('container') ?? '';
   return {
     verb: /\/attach\/?$/.test(path) ? 'attach' : 'exec',

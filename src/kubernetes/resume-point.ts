@@ -1,11 +1,13 @@
+import { isTrue } from './query-boolean.js';
 import type { WatchEvent } from './watch-events.js';
 
 /**
  * From where a watch goes on after a cut. Pure: requests and events come in, decisions come out.
  *
  * A watch is resumable once the point in history that the client has seen is known: at once when it named a
- * resourceVersion; with sendInitialEvents after the bookmark that ends the listing; otherwise after the first event that
- * is no ADDED, because only then the synthetic listing at the start is over.
+ * resourceVersion; with sendInitialEvents after the bookmark that ends the listing, and with sendInitialEvents=false after
+ * the first event; otherwise after the first event that is no ADDED, because only then the synthetic listing at the start
+ * is over.
  */
 export class ResumePoint {
   readonly #path: string;
@@ -30,7 +32,8 @@ export class ResumePoint {
     this.#wantsBookmarks = isTrue(query.get('allowWatchBookmarks'));
     const asked = query.get('resourceVersion') ?? '';
     const fromNow = asked === '' || asked === '0';
-    this.#listsFirst = isTrue(query.get('sendInitialEvents')) ? 'by-bookmark' : fromNow ? 'until-change' : 'no';
+    const initial = query.get('sendInitialEvents');
+    this.#listsFirst = isTrue(initial) ? 'by-bookmark' : fromNow && initial === null ? 'until-change' : 'no';
     this.#resourceVersion = fromNow ? undefined : asked;
     this.#listed = this.#listsFirst === 'no';
   }
@@ -86,9 +89,4 @@ function decodeName(part: string): string {
   } catch {
     return name;
   }
-}
-
-/** As the API server reads a boolean query parameter: present and not one of Go's false forms. */
-function isTrue(value: string | null): boolean {
-  return value !== null && !['false', 'False', 'FALSE', 'f', 'F', '0'].includes(value);
 }

@@ -8,6 +8,7 @@ const COMMA = 0x2c;
 const COLON = 0x3a;
 
 export interface JsonEventFacts {
+  /** Empty where it is no event. */
   readonly type: string;
   readonly resourceVersion: string | undefined;
 }
@@ -29,7 +30,7 @@ export function resourceVersionOfJsonEvent(line: Buffer): JsonEventFacts {
     else scanner.skipValue();
     return type !== undefined && object !== undefined ? 'stop' : 'continue';
   });
-  return { type: type ?? '', resourceVersion: object?.resourceVersion };
+  return { type: object === undefined ? '' : (type ?? ''), resourceVersion: object?.resourceVersion };
 }
 
 /** `mayStop`: nothing behind the object is wanted, so that it can be left in its middle. */

@@ -3,7 +3,7 @@ import { readProtobufEvent } from './watch-event-protobuf.js';
 
 /** One event of a watch as it came. */
 export interface WatchEvent {
-  /** ADDED, MODIFIED, DELETED, BOOKMARK, ERROR. */
+  /** ADDED, MODIFIED, DELETED, BOOKMARK, ERROR; empty where it is no event but something else in the encoding. */
   readonly type: string;
   /** `metadata.resourceVersion` of the event's object; absent in an ERROR. */
   readonly resourceVersion?: string;

@@ -5,11 +5,13 @@ import type { AccessToken } from '../credentials/token-source.js';
 import type { Membership } from '../fleet/membership.js';
 import { passesUnread } from '../gateway/failure.js';
 import { isConnectionLost, unreachable } from '../gateway/http-upstream.js';
+import { Redial } from '../gateway/redial.js';
 import type { ResponseSink, UpstreamCall } from '../gateway/upstream-call.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
-import { type Continuation, continuationFor } from './continuation.js';
+import { chooseContinuation } from './choose-continuation.js';
+import type { Continuation } from './continuation.js';
 import { answerRequest, ownAnswer } from './failure-answer.js';
 import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
 import { resumeBody } from './resume-body.js';
@@ -26,6 +28,9 @@ const HEADERS_DEADLINE_MS = 120_000;
 
 /** Repeating these changes nothing, so that one repeat after a lost connection or a refused token is invisible. */
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** A stream that has stayed for this long without a head was cut, not refused: a quiet log has none before its first line. */
+const SILENT_STREAM_MS = 1000;
 
 /** Google counts by the minute: after these, and the pauses of the line before each, the next one has begun. */
 const QUOTA_REPEATS = 6;
@@ -51,8 +56,8 @@ export async function relayRequest(
 type AttemptEnd =
   /** Answered, aborted or destroyed: nothing is left to do. */
   | { readonly kind: 'ended' }
-  /** A body that can be continued has ended, in whatever form. */
-  | { readonly kind: 'cut' }
+  /** A body that can be continued has ended; `clean` by its own framing. */
+  | { readonly kind: 'cut'; readonly clean: boolean }
   | { readonly kind: 'token-refused' }
   /** Google's quota; `passOn` gives the client that answer. */
   | { readonly kind: 'over-quota'; readonly passOn: () => void }
@@ -79,11 +84,10 @@ class RequestRelay {
     this.#startedAt = tools.clock.monotonic();
     const { headers } = call.request;
     this.#hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-    this.#continuation = continuationFor({
+    this.#continuation = chooseContinuation({
       api: this.#api,
       method: call.request.method ?? 'GET',
       target: call.target,
-      headers: call.request.rawHeaders,
       now: this.#startedAt,
     });
     call.response.on('close', () => {
@@ -93,7 +97,8 @@ class RequestRelay {
         this.#onLeave();
       }
       this.#session?.end(call.response.writableFinished ? 'complete' : 'broken', {
-        bytesMayBeMissing: !call.response.writableFinished && !this.#left,
+        bytesMayBeMissing:
+          (!call.response.writableFinished && !this.#left) || this.#continuation?.mayHaveMissed === true,
       });
       this.#logEnd();
     });
@@ -108,13 +113,15 @@ class RequestRelay {
     let repeatedForToken = false;
     let repeatedForConnection = false;
     let repeatedForQuota = 0;
+    const redial = new Redial({ random: this.#tools.random });
     for (;;) {
       if (this.#left) return;
+      const askedAt = this.#tools.clock.monotonic();
       const mayRefresh = replayable && !repeatedForToken;
       const end = await this.#attempt({ token, headers, mayRefresh });
       if (end.kind === 'ended') return;
       if (end.kind === 'cut') {
-        await this.#resume(headers);
+        await this.#resume(headers, end.clean);
         return;
       }
       if (end.kind === 'over-quota') {
@@ -128,7 +135,10 @@ class RequestRelay {
         served.tokens.invalidate(token);
         token = await served.tokens.get();
       } else {
-        if (!replayable || repeatedForConnection || !isConnectionLost(end.error)) throw end.error;
+        if (!replayable || !isConnectionLost(end.error)) throw end.error;
+        const silentMs = this.#tools.clock.monotonic() - askedAt;
+        if (this.#continuation !== undefined && silentMs >= SILENT_STREAM_MS) await this.#pause(redial.nextPauseMs());
+        else if (repeatedForConnection) throw end.error;
         repeatedForConnection = true;
       }
     }
@@ -138,6 +148,16 @@ class RequestRelay {
   #upstreamHeaders(): FlatHeaders {
     const headers = requestHeaders(this.#call.request.rawHeaders);
     return this.#continuation === undefined ? headers : withoutHeader(headers, 'accept-encoding');
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#tools.clock.after(ms, resolve);
+      this.#onLeave = () => {
+        cancel();
+        resolve();
+      };
+    });
   }
 
   #openSession(): void {
@@ -171,7 +191,7 @@ class RequestRelay {
     else response.end(lastWords);
   }
 
-  async #resume(headers: FlatHeaders): Promise<void> {
+  async #resume(headers: FlatHeaders, clean: boolean): Promise<void> {
     const { response, served, log } = this.#call;
     if (this.#continuation === undefined || this.#left) return;
     const leaving = new AbortController();
@@ -185,6 +205,7 @@ class RequestRelay {
       headers,
       continuation: this.#continuation,
       response,
+      clean,
       clientGone: leaving.signal,
       onBytes: (count) => {
         this.#bytesDown += count;
@@ -329,7 +350,7 @@ class ResponseRelay implements ResponseSink {
   end(trailers: FlatHeaders): void {
     if (this.#done) return;
     if (this.#continuation !== undefined) {
-      this.#finish({ kind: 'cut' });
+      this.#finish({ kind: 'cut', clean: true });
       return;
     }
     if (this.#held !== undefined) this.#release();
@@ -342,7 +363,7 @@ class ResponseRelay implements ResponseSink {
   failed(error: unknown): void {
     if (this.#done) return;
     if (this.#continuation !== undefined) {
-      this.#finish({ kind: 'cut' });
+      this.#finish({ kind: 'cut', clean: false });
     } else if (this.#o.response.headersSent) {
       // An ending is never invented: the client must see that the body is not whole.
       this.#o.response.destroy();

@@ -18,8 +18,8 @@ import { writeAll } from './write-all.js';
 /** Google's refusals that need a person are believed at the third time: the first may be its own unrest around the cut. */
 const REFUSALS_LIMIT = 3;
 
-/** An answer to a resume that does not come is a cut like any other. */
-const HEAD_DEADLINE_MS = 30_000;
+/** A connection that has stayed for this long is well, also where it has brought nothing. */
+const WELL_AFTER_MS = 1000;
 
 export interface ResumeOptions {
   readonly tools: RelayTools;
@@ -31,6 +31,8 @@ export interface ResumeOptions {
   readonly headers: FlatHeaders;
   readonly continuation: Continuation;
   readonly response: ServerResponse;
+  /** How its first connection has ended: by the body's own framing, or not. */
+  readonly clean: boolean;
   readonly clientGone: AbortSignal;
   readonly onBytes: (count: number) => void;
   /** The upstream call that the client's backpressure and leaving concern from now on. */
@@ -43,48 +45,68 @@ export interface ResumeOptions {
  */
 export async function resumeBody(options: ResumeOptions): Promise<void> {
   const { tools, continuation, response, clientGone, log } = options;
+  const { clock } = tools;
   const redial = new Redial({ random: tools.random });
-  const cutAt = tools.clock.monotonic();
+  let { clean } = options;
   let resumes = 0;
   let refusals = 0;
-  let gapFrom = cutAt;
+  let gapFrom = clock.monotonic();
   noteCut(options);
   while (!clientGone.aborted) {
     try {
-      const step = await continuation.next((target) => getJson(options, target), tools.clock.monotonic());
+      const step = await continuation.next((target) => askCluster(options, target), { now: clock.monotonic(), clean });
       if (step.kind === 'end') {
+        writeAll(response, step.rest ?? [], options.onBytes);
         response.end();
         return;
       }
-      await pause(options, redial);
-      const onHead = (): void => {
-        resumes++;
-        refusals = 0;
-        redial.succeeded();
-        const gapMs = Math.round(tools.clock.monotonic() - gapFrom);
-        options.session?.resumed(gapMs);
-        log.info({ resumes, gapMs }, 'stream resumed after a cut');
-      };
-      const end = await attempt(options, step.target, onHead);
-      if (end === 'over') {
-        response.end();
-        return;
-      }
-      if (typeof end === 'object') {
-        if (++refusals < REFUSALS_LIMIT) continue;
-        giveUp(options, errorOfVerdict(end));
-        return;
-      }
-      if (end === 'broken') {
+      if (step.kind === 'break') {
         response.destroy();
         return;
       }
-      if (redial.attempts === 0) {
-        gapFrom = tools.clock.monotonic();
-        noteCut(options);
+      await pause(options, redial);
+      let headAt: number | undefined;
+      let broughtBytes = false;
+      const end = await attempt(
+        {
+          ...options,
+          onBytes: (count) => {
+            broughtBytes = true;
+            options.onBytes(count);
+          },
+        },
+        step.target,
+        () => {
+          headAt = clock.monotonic();
+          resumes++;
+          refusals = 0;
+          const gapMs = Math.round(headAt - gapFrom);
+          options.session?.resumed(gapMs);
+          log.info({ resumes, gapMs }, 'stream resumed after a cut');
+        },
+      );
+      if (end.kind === 'over') {
+        response.end();
+        return;
       }
+      if (end.kind === 'broken') {
+        response.destroy();
+        return;
+      }
+      if (end.kind === 'refused') {
+        if (++refusals < REFUSALS_LIMIT) continue;
+        giveUp(options, errorOfVerdict(end.answer));
+        return;
+      }
+      clean = end.clean;
+      if (headAt === undefined) continue;
+      // A server that ends every answer at once must not be asked as fast as it can say so.
+      if (broughtBytes || clock.monotonic() - headAt >= WELL_AFTER_MS) redial.succeeded();
+      gapFrom = clock.monotonic();
+      noteCut(options);
     } catch (error) {
       if (clientGone.aborted) return;
+      clean = false;
       if (error instanceof CodedError && error.retry === 'never' && ++refusals >= REFUSALS_LIMIT) {
         giveUp(options, error);
         return;
@@ -119,19 +141,27 @@ function giveUp({ continuation, response, log }: ResumeOptions, error: CodedErro
   else response.end(lastWords);
 }
 
-/**
- * `cut`: it went on and was cut again, or did not go on; `over`: the client has to ask anew, which tells it why;
- * `broken`: the body is not to be trusted; a verdict: Google will not have it until a person acts.
- */
-type ResumeEnd = 'cut' | 'over' | 'broken' | FailureAnswer;
+type ResumeEnd =
+  /** It went on and was cut again, or did not go on. */
+  | { readonly kind: 'cut'; readonly clean: boolean }
+  /** The client has to ask anew, which tells it why. */
+  | { readonly kind: 'over' }
+  /** The body is not to be trusted. */
+  | { readonly kind: 'broken' }
+  /** Google will not have it until a person acts. */
+  | { readonly kind: 'refused'; readonly answer: FailureAnswer };
+
+const CUT: ResumeEnd = { kind: 'cut', clean: false };
+const OVER: ResumeEnd = { kind: 'over' };
+const BROKEN: ResumeEnd = { kind: 'broken' };
 
 async function attempt(options: ResumeOptions, target: string, onHead: () => void): Promise<ResumeEnd> {
-  const { served, tools, headers, clientGone } = options;
+  const { served, tools, headers, clientGone, continuation } = options;
   const token = await served.tokens.get(clientGone);
   let leave = (): void => {};
   try {
     return await new Promise((resolve) => {
-      leave = () => resolve('over');
+      leave = () => resolve(OVER);
       clientGone.addEventListener('abort', leave, { once: true });
       const sink = new ResumeSink({
         ...options,
@@ -147,7 +177,7 @@ async function attempt(options: ResumeOptions, target: string, onHead: () => voi
           target: served.address.pathPrefix + target,
           headers: [...headers, 'Authorization', `Bearer ${token.value}`],
           body: null,
-          headersTimeoutMs: HEAD_DEADLINE_MS,
+          headersTimeoutMs: continuation.headDeadlineMs,
           turn: { project: served.membership, urgent: true, client: clientGone },
         },
         sink,
@@ -186,7 +216,7 @@ class ResumeSink implements ResponseSink {
     } else if (continuation.begin(headers, tools.clock.monotonic())) {
       this.#o.onHead();
     } else {
-      this.#finish('over');
+      this.#finish(continuation.whenRefused === 'end' ? OVER : BROKEN);
     }
   }
 
@@ -199,21 +229,21 @@ class ResumeSink implements ResponseSink {
     const { response, continuation, onBytes } = this.#o;
     try {
       const more = writeAll(response, continuation.push(chunk), onBytes);
-      if (continuation.finished) this.#finish('over');
+      if (continuation.finished) this.#finish(OVER);
       return more;
     } catch {
-      this.#finish('broken');
+      this.#finish(BROKEN);
       return true;
     }
   }
 
   end(): void {
-    if (this.#refusal === undefined) this.#finish('cut');
+    if (this.#refusal === undefined) this.#finish({ kind: 'cut', clean: true });
     else this.#judge();
   }
 
   failed(): void {
-    this.#finish('cut');
+    this.#finish(CUT);
   }
 
   /**
@@ -234,22 +264,15 @@ class ResumeSink implements ResponseSink {
       membership: membership.alias,
       about: membership,
     });
-    if (verdict.kind === 'answer') this.#finish(verdict.retry === 'never' ? verdict : 'cut');
-    else if (status === 401 || status === 429 || status >= 500) this.#finish('cut');
-    else this.#finish(continuation.whenRefused === 'end' ? 'over' : 'broken');
+    if (verdict.kind === 'answer') this.#finish(verdict.retry === 'never' ? { kind: 'refused', answer: verdict } : CUT);
+    else if (status === 401 || status === 429 || status >= 500) this.#finish(CUT);
+    else this.#finish(continuation.whenRefused === 'end' ? OVER : BROKEN);
   }
 
   #finish(end: ResumeEnd): void {
     if (this.#done) return;
     this.#done = true;
     this.#o.settle(end);
-    if (end !== 'cut') this.#o.abort();
+    if (end.kind !== 'cut') this.#o.abort();
   }
-}
-
-/** The object, or undefined where it is gone. */
-async function getJson(options: ResumeOptions, target: string): Promise<unknown> {
-  const answer = await askCluster(options, target);
-  if (answer.kind === 'forbidden') throw new Error(answer.message);
-  return answer.kind === 'found' ? answer.value : undefined;
 }

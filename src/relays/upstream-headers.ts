@@ -1,6 +1,6 @@
 import { CodedError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
-import { headerTokens, withoutHeaders } from '../base/flat-headers.js';
+import { headerTokens, headerValue, withoutHeaders } from '../base/flat-headers.js';
 
 /** RFC 9110 7.6.1 and its predecessors: meant for the next hop only. */
 const HOP_BY_HOP = [
@@ -40,6 +40,12 @@ export function requestHeaders(raw: FlatHeaders): string[] {
     }
   }
   return withoutHeaders(raw, removing(REMOVED_FROM_REQUESTS, named));
+}
+
+/** Whether a response's body is compressed. */
+export function isEncoded(headers: FlatHeaders): boolean {
+  const encoding = headerValue(headers, 'content-encoding');
+  return encoding !== undefined && encoding !== 'identity';
 }
 
 /** An upstream response's headers as they go to the client. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as https from 'node:https';
 import t, { type Test } from 'tap';
-import { openTestFrontDoor, type TestFrontDoor } from './front-door.js';
+import { openTestFrontDoor, type TestFrontDoor, type TestFrontDoorOptions } from './front-door.js';
 
 /** A request that has reached the gateway. */
 export interface Arrival {
@@ -52,24 +52,26 @@ export class Client {
   readonly response: Promise<IncomingMessage>;
   readonly ended: Promise<'complete' | 'broken'>;
   readonly #request;
-  #bytes: Buffer = Buffer.alloc(0);
+  #chunks: Buffer[] = [];
+  #length = 0;
   #wake = (): void => {};
 
-  constructor(at: TestFrontDoor, target: string) {
+  constructor(at: TestFrontDoor, target: string, headers: Record<string, string> = {}) {
     this.#request = https.get({
       host: '127.0.0.1',
       port: at.port,
       path: target,
       ca: at.ca,
       agent: false,
-      headers: { Authorization: `Bearer ${at.localToken}` },
+      headers: { Authorization: `Bearer ${at.localToken}`, ...headers },
     });
     this.response = once(this.#request, 'response').then(([response]) => response as IncomingMessage);
     this.ended = this.response.then(
       (response) =>
         new Promise((resolve) => {
           response.on('data', (chunk: Buffer) => {
-            this.#bytes = Buffer.concat([this.#bytes, chunk]);
+            this.#chunks.push(chunk);
+            this.#length += chunk.length;
             this.#wake();
           });
           response.on('end', () => resolve('complete'));
@@ -80,12 +82,22 @@ export class Client {
 
   async has(bytes: number): Promise<Buffer> {
     await this.response;
-    while (this.#bytes.length < bytes) {
+    while (this.#length < bytes) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
-    return this.#bytes;
+    this.#chunks = [Buffer.concat(this.#chunks)];
+    return this.#chunks[0] as Buffer;
+  }
+
+  /** Takes nothing more until `resume`. */
+  async pause(): Promise<void> {
+    (await this.response).pause();
+  }
+
+  async resume(): Promise<void> {
+    (await this.response).resume();
   }
 
   leave(): void {
@@ -93,13 +105,33 @@ export class Client {
   }
 }
 
+/**
+ * Writes what `next` gives until nothing of it leaves any more, because the client does not read. Answers how many bytes
+ * were taken on the way.
+ */
+export async function writeUntilStalled(response: ServerResponse, next: () => Buffer): Promise<number> {
+  let bytes = 0;
+  for (let still = 0; still < 20; ) {
+    const before = response.writableLength;
+    if (before < 256 * 1024) {
+      const piece = next();
+      bytes += piece.length;
+      response.write(piece);
+      still = 0;
+    } else still++;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  return bytes - response.writableLength;
+}
+
 /** A story with a front door and a gateway; at its end no request may have come but the announced ones. */
 export function story(
   name: string,
   tell: (t: Test, scene: { at: TestFrontDoor; upstream: Upstream }) => Promise<void>,
+  options: TestFrontDoorOptions = {},
 ): void {
   t.test(name, async (t) => {
-    const at = await openTestFrontDoor();
+    const at = await openTestFrontDoor(options);
     t.teardown(() => at.close());
     const upstream = new Upstream(at);
     await tell(t, { at, upstream });

@@ -130,6 +130,15 @@ t.test('the bookmark that ends the initial events is known in each encoding', as
   ]);
 });
 
+t.test('an object that is no event has no type', async (t) => {
+  for (const value of [
+    { kind: 'PodList', metadata: { resourceVersion: '5' }, items: [] },
+    { kind: 'Secret', type: 'Opaque', metadata: { resourceVersion: '5' } },
+    {},
+  ])
+    t.equal(decode(JSON_TYPE, line(value))[0]?.type, '');
+});
+
 t.test('what is no watch body is an error, not a hang', async (t) => {
   t.throws(() => decode(JSON_TYPE, Buffer.from('<html>\n')), SyntaxError);
   t.throws(
@@ -184,6 +193,23 @@ t.test('a watch that begins with a listing resumes only when the listing is over
   t.equal(list.nextTarget(0), undefined, 'changes may come before the end of the listing');
   list.see(event('BOOKMARK', '9', true));
   t.equal(list.nextTarget(0), '/api/v1/pods?watch=1&allowWatchBookmarks=true&resourceVersion=9');
+});
+
+t.test('without initial events every event is a change', async (t) => {
+  const point = at('/api/v1/pods?watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan');
+  t.equal(point.nextTarget(0), undefined, 'where it began is not known');
+  point.see(event('ADDED', '7'));
+  t.equal(point.nextTarget(0), '/api/v1/pods?watch=1&allowWatchBookmarks=true&resourceVersion=7');
+});
+
+t.test('a resourceVersion is opaque, and names may be odd', async (t) => {
+  const point = at('/apis/x.example.com/v1/namespaces/n/things%3Aodd?watch=1&resourceVersion=a%2Fb%3D1');
+  t.equal(
+    point.nextTarget(0),
+    '/apis/x.example.com/v1/namespaces/n/things%3Aodd?watch=1&allowWatchBookmarks=true&resourceVersion=a%2Fb%3D1',
+  );
+  point.see(event('MODIFIED', 'c d&e'));
+  t.match(point.nextTarget(0), /resourceVersion=c%20d%26e$/);
 });
 
 t.test('the remaining time is asked for, and the end of it is the end', async (t) => {

@@ -1,10 +1,6 @@
+import { isTrue } from '../../../kubernetes/query-boolean.js';
 import type { FieldError } from '../api-error.js';
 import { badRequest, invalid } from '../api-error.js';
-
-/** How the API server reads a boolean of the query: present is true, unless it says otherwise. */
-export function isTrue(value: string | null): boolean {
-  return value !== null && value !== '0' && value.toLowerCase() !== 'false';
-}
 
 /** A whole number of the query, refused in the words of Go's strconv. Undefined when it is absent or empty. */
 export function integerOf(query: URLSearchParams, name: string): number | undefined {

@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { isTrue } from '../../../kubernetes/query-boolean.js';
 import type { LogOptions, PodRuntime } from '../../pods/pod-runtime.js';
 import type { FieldError } from '../api-error.js';
 import { ApiError, badRequest, invalid, statusFor } from '../api-error.js';
 import type { KubeObject } from '../json.js';
 import { at, dicts, text } from '../json.js';
-import { integerOf, isTrue, unsupported } from './options.js';
+import { integerOf, unsupported } from './options.js';
 
 /** The named container or the only one; throws the real server's refusals. kubectl reads the annotation itself. */
 function containerOf(pod: KubeObject, query: URLSearchParams): string {

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../../base/clock.js';
+import { isTrue } from '../../../kubernetes/query-boolean.js';
 import type { Caller } from '../../cluster-backend.js';
 import type { PodRuntime } from '../../pods/pod-runtime.js';
 import { ApiError, methodNotAllowed } from '../api-error.js';
@@ -11,7 +12,6 @@ import type { ResourcePath } from './api-path.js';
 import { storedType } from './event-forms.js';
 import { type Form, negotiate, readObject, sendJson } from './exchange.js';
 import { listObjects, matcherOf } from './list.js';
-import { isTrue } from './options.js';
 import { isStream, serveLog } from './pod-streams.js';
 import { presentList, presentObject } from './present.js';
 import { serveWatch } from './watch.js';
