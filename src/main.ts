@@ -7,6 +7,9 @@ import { packageFile } from './commands/package-files.js';
 import { runCommandLine } from './commands/program.js';
 
 const { version } = JSON.parse(packageFile('package.json')) as { version: string };
+// Google's library would print whole token answers where this is set.
+delete process.env['GOOGLE_SDK_NODE_LOGGING'];
+
 const paths = envPaths('connect-gateway-proxy', { suffix: '' });
 
 // A reader that has gone (`| head`) is no failure of ours.

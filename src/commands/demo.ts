@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { createLogger } from '../base/log.js';
+import { shellQuoted } from '../base/shell-quoted.js';
 import type { RunningDaemon } from '../daemon/daemon.js';
 import type { Settings } from '../daemon/settings.js';
 import type { CommandIo } from './io.js';
@@ -84,8 +85,4 @@ In another terminal, with any kubectl and no auth plugin:
 The emulator runs the pods' commands as processes of this machine, with your rights. Only this machine can reach it,
 with the random credential in that kubeconfig. Ctrl-C stops it.
 `;
-}
-
-function shellQuoted(path: string): string {
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }

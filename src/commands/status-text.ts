@@ -2,6 +2,7 @@ import type { QuotaUse } from '../daemon/daemon.js';
 import { formatDuration } from '../daemon/duration.js';
 import type { MembershipView } from '../daemon/served-fleet.js';
 import { table } from './table.js';
+import { refreshedText, tokenFailureText, tokenText } from './token-text.js';
 
 /** More memberships than fit on a screen beside the rest are only counted, unless all are asked for. */
 const SHOWN = 20;
@@ -65,15 +66,13 @@ function factLines(facts: StatusFacts, failing: number): string {
 function identities({ memberships, now }: StatusFacts): string[] {
   const byName = new Map(memberships.map((membership) => [membership.identity, membership]));
   return [...byName.values()].flatMap((membership) => {
-    const { identity, identitySource, principal, tokenExpiresAt, tokenRefreshedAt, tokenFailure } = membership;
-    const used = memberships.filter((membership) => membership.identity === identity).length;
-    const token =
-      tokenExpiresAt === undefined ? 'no token yet' : `token expires in ${formatDuration(tokenExpiresAt - now)}`;
-    const refreshed = tokenRefreshedAt === undefined ? '' : `, refreshed ${formatDuration(now - tokenRefreshedAt)} ago`;
+    const { identity, identitySource, principal, quotaProject } = membership;
+    const used = memberships.filter((other) => other.identity === identity).length;
     const source = identitySource === undefined ? '' : ` [${identitySource}]`;
-    const line = `${identity}${source}: ${principal}, ${token}${refreshed}${byName.size === 1 ? '' : `, ${used} memberships`}`;
-    if (tokenFailure === undefined) return [line];
-    return [line, `${identity} failed ${formatDuration(now - tokenFailure.at)} ago: ${tokenFailure.message}`];
+    const charged = quotaProject === undefined ? '' : `, quota project ${quotaProject}`;
+    const token = `token ${tokenText(membership, now)}${refreshedText(membership, now)}`;
+    const line = `${identity}${source}: ${principal}${charged}, ${token}${byName.size === 1 ? '' : `, ${used} memberships`}`;
+    return [line, tokenFailureText(membership, now) ?? []].flat();
   });
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { DEFAULT_UNIVERSE } from './principal.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -17,35 +18,42 @@ export function gcloudFolder(env: Environment): string {
 export interface GcloudPrincipal {
   readonly configuration: string;
   readonly account?: string;
-  readonly impersonate?: string;
+  /** Service accounts, the last being the one that is meant. */
+  readonly impersonate: readonly string[];
+  readonly universe: string;
+  readonly quotaProject?: string;
 }
+
+/** Whose token a file holds is not known; the configuration's account may be another. */
+export const TOKEN_FILE = 'access token file';
+/** Not projects, but rules for choosing one. */
+const QUOTA_RULES = new Set(['CURRENT_PROJECT', 'CURRENT_PROJECT_WITH_FALLBACK', 'LEGACY']);
 
 export function gcloudPrincipal(env: Environment): GcloudPrincipal {
   const configuration = activeConfiguration(env);
-  const properties = readProperties(configurationFile(env, configuration));
-  const account = env['CLOUDSDK_CORE_ACCOUNT'] || properties.get('core/account');
-  const impersonate =
-    env['CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT'] || properties.get('auth/impersonate_service_account');
+  const property = propertyReader(env, configuration);
+  const tokenFile = property('auth', 'access_token_file');
+  const account = tokenFile === undefined ? property('core', 'account') : `${TOKEN_FILE} ${tokenFile}`;
+  const quotaProject = property('billing', 'quota_project');
   return {
     configuration,
     ...(account === undefined ? {} : { account }),
-    ...(impersonate === undefined ? {} : { impersonate }),
+    impersonate: (property('auth', 'impersonate_service_account') ?? '').split(',').filter((name) => name !== ''),
+    universe: property('core', 'universe_domain') ?? DEFAULT_UNIVERSE,
+    ...(quotaProject === undefined || QUOTA_RULES.has(quotaProject) ? {} : { quotaProject }),
   };
 }
 
 /** Files whose change may mean another principal. gcloud touches the sentinel at every `gcloud config set`. */
 export function gcloudConfigFiles(env: Environment): string[] {
   const folder = gcloudFolder(env);
-  const named = configurationFile(env, activeConfiguration(env));
-  const properties = readProperties(named);
-  const given = ['access_token_file', 'credential_file_override'].map(
-    (name) => env[`CLOUDSDK_AUTH_${name.toUpperCase()}`] || properties.get(`auth/${name}`),
-  );
+  const configuration = activeConfiguration(env);
+  const property = propertyReader(env, configuration);
   return [
     join(folder, 'active_config'),
     join(folder, 'config_sentinel'),
-    named,
-    ...given.filter((path) => path !== undefined),
+    configurationFile(env, configuration),
+    ...['access_token_file', 'credential_file_override'].flatMap((name) => property('auth', name) ?? []),
   ];
 }
 
@@ -56,10 +64,20 @@ export function gcloudLoginFiles(env: Environment): string[] {
 
 /** Whether gcloud has a login of any kind here. */
 export function hasGcloudLogin(env: Environment): boolean {
-  if (env['CLOUDSDK_AUTH_ACCESS_TOKEN_FILE'] || env['CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE']) return true;
-  const { account } = gcloudPrincipal(env);
+  const property = propertyReader(env, activeConfiguration(env));
+  const given = ['access_token', 'access_token_file', 'credential_file_override'];
+  if (given.some((name) => property('auth', name) !== undefined)) return true;
   const [login = ''] = gcloudLoginFiles(env);
-  return account !== undefined && statSync(login, { throwIfNoEntry: false }) !== undefined;
+  return property('core', 'account') !== undefined && statSync(login, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** A property as gcloud sees it: its variable wins over the configuration. */
+function propertyReader(
+  env: Environment,
+  configuration: string,
+): (section: string, name: string) => string | undefined {
+  const properties = readProperties(configurationFile(env, configuration));
+  return (section, name) => env[`CLOUDSDK_${section}_${name}`.toUpperCase()] || properties.get(`${section}/${name}`);
 }
 
 function activeConfiguration(env: Environment): string {

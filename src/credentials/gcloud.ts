@@ -2,9 +2,12 @@ import { execFile } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import type { Clock } from '../base/clock.js';
-import { CodedError } from '../base/errors.js';
-import { type Environment, gcloudPrincipal } from './gcloud-config.js';
-import type { AccessToken } from './token-source.js';
+import { shellQuoted } from '../base/shell-quoted.js';
+import { credentialsError } from './credentials-error.js';
+import { type Environment, gcloudPrincipal, TOKEN_FILE } from './gcloud-config.js';
+import { explainGcloud } from './gcloud-failure.js';
+import type { Principal } from './principal.js';
+import type { AccessToken, Credentials } from './token-source.js';
 
 /** Longer than a new token is asked for ahead of expiry, or gcloud would hand out the one that is about to end. */
 const MIN_EXPIRY_SECONDS = 600;
@@ -40,7 +43,9 @@ export type RunProgram = (
 export interface GcloudOptions {
   /** Instead of the active one. */
   readonly account?: string;
+  /** Where a configuration other than the active one is meant, CLOUDSDK_ACTIVE_CONFIG_NAME names it. */
   readonly env: Environment;
+  readonly quotaProject?: string;
   readonly clock: Clock;
   readonly run?: RunProgram;
 }
@@ -49,18 +54,17 @@ export interface GcloudOptions {
  * Tokens of `gcloud config config-helper`, which is what the auth plugin asks too: it honours CLOUDSDK_CONFIG,
  * CLOUDSDK_ACTIVE_CONFIG_NAME, and the configuration's account, access_token_file and impersonate_service_account.
  */
-export function gcloudCredentials(options: GcloudOptions): {
-  readonly description: string;
-  readonly fetch: (signal: AbortSignal, why: { readonly refused: boolean }) => Promise<AccessToken>;
-} {
+export function gcloudCredentials(options: GcloudOptions): Credentials {
   const { account, env, clock, run = runProgram } = options;
-  const description = describe(account, env);
+  const principal = principalOf(options);
+  const renewal = `log in again, with: ${loginCommand(options)}`;
   return {
-    description,
+    ...{ principal, renewal },
+    origin: 'gcloud',
     async fetch(signal, { refused }) {
       const gcloud = findGcloud(env);
       if (gcloud === undefined) {
-        throw failure(
+        throw credentialsError(
           'gcloud-missing',
           'there is no gcloud on the PATH of the daemon, or where it is usually installed; install the Google Cloud SDK, or use source: adc',
         );
@@ -72,9 +76,9 @@ export function gcloudCredentials(options: GcloudOptions): {
       const path = `${env['PATH'] ?? ''}${delimiter}${dirname(gcloud)}${delimiter}/usr/bin${delimiter}/bin`;
       // It must never wait for a person: nobody sees its terminal.
       const quiet = { CLOUDSDK_CORE_DISABLE_PROMPTS: '1', PATH: path };
-      const ended = await run(gcloud, args, { env: { ...env, ...quiet }, signal });
-      if (ended.code !== 0) throw explain(ended, { account, env });
-      return parseToken(ended.stdout, clock);
+      const { code, stdout, stderr } = await run(gcloud, args, { env: { ...env, ...quiet }, signal });
+      if (code !== 0) throw explainGcloud({ code, stderr, account: principal.account, renewal });
+      return parseToken(stdout, { clock, ofAccount: !principal.account.startsWith(TOKEN_FILE) });
     },
   };
 }
@@ -103,60 +107,57 @@ function isExecutable(path: string): boolean {
   }
 }
 
-function describe(account: string | undefined, env: Environment): string {
-  const principal = gcloudPrincipal(env);
-  const who = account ?? principal.account ?? `gcloud configuration ${principal.configuration}`;
-  return principal.impersonate === undefined ? who : `${principal.impersonate.split(',').at(-1)} (through ${who})`;
+function principalOf({ account, env, quotaProject: configured }: GcloudOptions): Principal {
+  const { configuration, impersonate, universe, ...found } = gcloudPrincipal(env);
+  const quotaProject = configured ?? found.quotaProject;
+  return {
+    account: account ?? found.account ?? `gcloud configuration ${configuration}`,
+    configuration,
+    chain: impersonate,
+    universe,
+    ...(quotaProject === undefined ? {} : { quotaProject }),
+  };
 }
 
-function parseToken(stdout: string, clock: Clock): AccessToken {
+/** For the same configuration and account that the daemon uses, and without a change of what others use. */
+function loginCommand({ account, env }: GcloudOptions): string {
+  const folder = env['CLOUDSDK_CONFIG'];
+  const configuration = env['CLOUDSDK_ACTIVE_CONFIG_NAME'];
+  return [
+    ...(folder ? [`CLOUDSDK_CONFIG=${shellQuoted(folder)}`] : []),
+    'gcloud auth login',
+    // Without --force nothing happens where gcloud believes in the login that Google does not believe in.
+    ...(account === undefined ? [] : [account, '--force --no-activate']),
+    ...(configuration ? [`--configuration=${shellQuoted(configuration)}`] : []),
+  ].join(' ');
+}
+
+function parseToken(stdout: string, { clock, ofAccount }: { clock: Clock; ofAccount: boolean }): AccessToken {
   let credential: { access_token?: unknown; token_expiry?: unknown } | undefined;
+  let account: unknown;
   try {
-    ({ credential } = JSON.parse(stdout) as { credential?: typeof credential });
+    const told = JSON.parse(stdout) as {
+      credential?: typeof credential;
+      configuration?: { properties?: { core?: { account?: unknown } } };
+    };
+    credential = told.credential;
+    account = told.configuration?.properties?.core?.account;
   } catch {
     // Told below: what was printed may hold a token, and is not repeated.
   }
   const value = credential?.access_token;
   if (typeof value !== 'string' || value === '') {
-    throw failure('token-unavailable', 'gcloud config config-helper printed no access token; is gcloud up to date?');
+    throw credentialsError(
+      'token-unavailable',
+      'gcloud config config-helper printed no access token; is gcloud up to date?',
+    );
   }
   const expiry = typeof credential?.token_expiry === 'string' ? Date.parse(credential.token_expiry) : Number.NaN;
-  return { value, expiresAt: Number.isNaN(expiry) ? clock.now() + UNTOLD_LIFETIME_MS : expiry };
-}
-
-function explain(
-  { code, stderr }: GcloudRun,
-  { account, env }: { account: string | undefined; env: Environment },
-): CodedError {
-  const folder = env['CLOUDSDK_CONFIG'];
-  const login = `${folder === undefined || folder === '' ? '' : `CLOUDSDK_CONFIG=${folder} `}gcloud auth login${account === undefined ? '' : ` ${account}`}`;
-  if (/reauth/i.test(stderr)) {
-    return failure('reauthentication-required', `Google asks for a new login; run: ${login}`);
-  }
-  if (/invalid_grant|problem refreshing your current auth tokens|expired or revoked/i.test(stderr)) {
-    return failure('credentials-revoked', `Google refused gcloud's login as expired or revoked; run: ${login}`);
-  }
-  if (
-    /active account selected|does not have any valid credentials|not have any credentialed|auth login/i.test(stderr)
-  ) {
-    return failure('credentials-missing', `gcloud has no login; run: ${login}`);
-  }
-  const said = /ERROR:\s*(?:\([\w.-]+\)\s*)?([^\n]*)/.exec(stderr)?.[1] ?? stderr.split('\n')[0] ?? '';
-  return failure('token-unavailable', `gcloud ended with code ${code}: ${withoutTokens(said).slice(0, 300)}`);
-}
-
-/** gcloud names no tokens in its errors; should it ever, they end here. */
-function withoutTokens(text: string): string {
-  return text.replace(/ya29\.[\w.-]+/g, '[token]').replace(/[\w-]{60,}/g, '[...]');
-}
-
-function failure(code: string, message: string): CodedError {
-  return new CodedError({
-    code,
-    message,
-    retry: 'later',
-    answer: { status: 503, reason: 'ServiceUnavailable' },
-  });
+  return {
+    value,
+    expiresAt: Number.isNaN(expiry) ? clock.now() + UNTOLD_LIFETIME_MS : expiry,
+    ...(ofAccount && typeof account === 'string' && account !== '' ? { account } : {}),
+  };
 }
 
 const runProgram: RunProgram = (program, args, { env, signal }) =>
@@ -175,7 +176,10 @@ const runProgram: RunProgram = (program, args, { env, signal }) =>
       else if (typeof error.code === 'number') resolve({ code: error.code, stdout, stderr });
       else
         reject(
-          failure('token-unavailable', `gcloud could not be run: ${error.code ?? error.signal ?? 'unknown error'}`),
+          credentialsError(
+            'token-unavailable',
+            `gcloud could not be run: ${error.code ?? error.signal ?? 'unknown error'}`,
+          ),
         );
     });
     child.stdin?.end();

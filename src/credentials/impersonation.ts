@@ -1,36 +1,46 @@
 import { type Dispatcher, request } from 'undici';
-import { CodedError, describeError } from '../base/errors.js';
-import type { AccessToken, TokenSource } from './token-source.js';
+import { type Clock, sleep } from '../base/clock.js';
+import { type CodedError, describeError } from '../base/errors.js';
+import { credentialsError, oneLine } from './credentials-error.js';
+import { SCOPES } from './google.js';
+import { iamMember } from './principal.js';
+import type { AccessToken, Credentials, TokenSource } from './token-source.js';
 
-const SCOPES = [
-  'https://www.googleapis.com/auth/cloud-platform',
-  // The gateway tells the cluster who is calling by the token's e-mail address.
-  'https://www.googleapis.com/auth/userinfo.email',
-];
 /** The longest that Google grants without an organisation policy. */
-const LIFETIME = '3600s';
+const DEFAULT_LIFETIME_SECONDS = 3600;
 const MAX_ANSWER_BYTES = 256 * 1024;
+/** Date headers are in whole seconds, and on their way for a while. */
+const NO_SKEW_MS = 10_000;
+/** IAM's own short troubles: a first request must not fail of them. */
+const RETRIES = 3;
+const FIRST_PAUSE_MS = 200;
 
 export interface ImpersonationOptions {
   /** Who begins; its tokens never leave for the gateway. */
   readonly base: TokenSource;
   /** Service accounts: each is asked for by the one before it, and the last is who we become. */
   readonly chain: readonly string[];
+  readonly quotaProject?: string;
+  readonly lifetimeSeconds?: number;
   /** Of the IAM Credentials API. */
   readonly endpoint: string;
   readonly dispatcher: Dispatcher;
+  readonly clock: Clock;
+  /** From 0 to 1. */
+  readonly random?: () => number;
 }
 
 /** Tokens of a service account that is reached through others, by iamcredentials' generateAccessToken. */
-export function impersonatedCredentials(options: ImpersonationOptions): {
-  readonly description: string;
-  readonly fetch: (signal: AbortSignal, why: { readonly refused: boolean }) => Promise<AccessToken>;
-} {
-  const { base, chain } = options;
-  const target = chain.at(-1) ?? '';
-  const through = [base.description, ...chain.slice(0, -1)];
+export function impersonatedCredentials(options: ImpersonationOptions): Credentials {
+  const { base, chain, quotaProject } = options;
   return {
-    description: `${target} (through ${through.join(', ')})`,
+    principal: {
+      ...base.principal,
+      chain: [...base.principal.chain, ...chain],
+      ...(quotaProject === undefined ? {} : { quotaProject }),
+    },
+    origin: base.origin,
+    renewal: base.renewal,
     async fetch(signal) {
       let token = await base.get(signal);
       let answer = await mint(options, { token, hops: chain, signal });
@@ -45,25 +55,51 @@ export function impersonatedCredentials(options: ImpersonationOptions): {
   };
 }
 
-type Minted =
-  | { readonly kind: 'token'; readonly token: AccessToken }
-  | { readonly kind: 'refused'; readonly status: number; readonly message: string };
+interface Refused {
+  readonly kind: 'refused';
+  /** HTTP status. */
+  readonly status: number;
+  /** With the status, for people. */
+  readonly message: string;
+}
 
-async function mint(
-  { endpoint, dispatcher }: ImpersonationOptions,
-  { token, hops, signal }: { token: AccessToken; hops: readonly string[]; signal: AbortSignal },
-): Promise<Minted> {
+type Minted = { readonly kind: 'token'; readonly token: AccessToken } | Refused;
+
+interface Hops {
+  readonly token: AccessToken;
+  readonly hops: readonly string[];
+  readonly signal: AbortSignal;
+}
+
+/** Asks again where IAM itself has failed. */
+async function mint(options: ImpersonationOptions, call: Hops): Promise<Minted> {
+  const { clock, random = Math.random } = options;
+  for (let retries = 0; ; retries++) {
+    const minted = await mintOnce(options, call);
+    const passing = minted.kind === 'refused' && (minted.status === 429 || minted.status >= 500);
+    if (!passing || retries === RETRIES) return minted;
+    await sleep(clock, FIRST_PAUSE_MS * 2 ** retries * (0.5 + random() / 2), call.signal);
+  }
+}
+
+async function mintOnce(options: ImpersonationOptions, { token, hops, signal }: Hops): Promise<Minted> {
+  const { endpoint, dispatcher, clock, lifetimeSeconds = DEFAULT_LIFETIME_SECONDS } = options;
+  const quotaProject = options.quotaProject ?? options.base.principal.quotaProject;
   const target = encodeURIComponent(hops.at(-1) ?? '');
   const delegates = hops.slice(0, -1).map((account) => `projects/-/serviceAccounts/${account}`);
   try {
-    const { statusCode, body } = await request(
+    const { statusCode, headers, body } = await request(
       `${endpoint}/v1/projects/-/serviceAccounts/${target}:generateAccessToken`,
       {
         method: 'POST',
         dispatcher,
         signal,
-        headers: { Authorization: `Bearer ${token.value}`, 'Content-Type': 'application/json' },
-        body: JSON.stringify({ delegates, scope: SCOPES, lifetime: LIFETIME }),
+        headers: {
+          Authorization: `Bearer ${token.value}`,
+          'Content-Type': 'application/json',
+          ...(quotaProject === undefined ? {} : { 'X-Goog-User-Project': quotaProject }),
+        },
+        body: JSON.stringify({ delegates, scope: SCOPES, lifetime: `${lifetimeSeconds}s` }),
       },
     );
     let text = '';
@@ -71,14 +107,16 @@ async function mint(
       text += String(chunk);
       if (text.length > MAX_ANSWER_BYTES) break;
     }
-    return parseAnswer(statusCode, text);
+    // The answer names a time of Google's clock, and this machine's may be another.
+    const ahead = clock.now() - Date.parse(String(headers['date']));
+    return parseAnswer(statusCode, text, Math.abs(ahead) > NO_SKEW_MS ? ahead : 0);
   } catch (error) {
     signal.throwIfAborted();
     throw unavailable(`no answer from ${new URL(endpoint).host}: ${describeError(error)}`);
   }
 }
 
-function parseAnswer(status: number, text: string): Minted {
+function parseAnswer(status: number, text: string, clockAheadMs: number): Minted {
   let json: { accessToken?: unknown; expireTime?: unknown; error?: { message?: unknown } } = {};
   try {
     json = JSON.parse(text) as typeof json;
@@ -86,55 +124,79 @@ function parseAnswer(status: number, text: string): Minted {
     // Told by its status.
   }
   if (status === 200 && typeof json.accessToken === 'string' && json.accessToken !== '') {
-    const expiresAt = typeof json.expireTime === 'string' ? Date.parse(json.expireTime) : Number.NaN;
     const value = json.accessToken;
+    const expiresAt = typeof json.expireTime === 'string' ? Date.parse(json.expireTime) + clockAheadMs : Number.NaN;
     return { kind: 'token', token: Number.isNaN(expiresAt) ? { value } : { value, expiresAt } };
   }
-  const said = typeof json.error?.message === 'string' ? json.error.message.replace(/\s+/g, ' ').slice(0, 300) : '';
+  const said = typeof json.error?.message === 'string' ? oneLine(json.error.message) : '';
   return { kind: 'refused', status, message: said === '' ? `HTTP ${status}` : `HTTP ${status}: ${said}` };
 }
 
 /** Google does not say which hop it is that is not allowed: shorter and shorter chains do. */
 async function explain(
   options: ImpersonationOptions,
-  o: { token: AccessToken; answer: Extract<Minted, { kind: 'refused' }>; signal: AbortSignal },
+  o: { token: AccessToken; answer: Refused; signal: AbortSignal },
 ): Promise<CodedError> {
   const { base, chain } = options;
   const { answer, token, signal } = o;
+  if (answer.status === 401) {
+    return credentialsError(
+      'credentials-revoked',
+      `Google does not accept the token of ${askerOf(options, 0)} for the impersonation of ${chain.at(-1)} (${answer.message}); ${base.renewal}`,
+    );
+  }
   if (answer.status !== 403 && answer.status !== 404) {
     return unavailable(`${chain.at(-1)} cannot be impersonated: ${answer.message}`);
   }
-  let hop = chain.length - 1;
-  let told = answer;
-  for (let length = 1; length < chain.length; length++) {
-    const shorter = await mint(options, { token, hops: chain.slice(0, length), signal });
-    if (shorter.kind === 'token') continue;
-    hop = length - 1;
-    told = shorter;
-    break;
+  const project = /IAM Service Account Credentials API has not been used in project (\S+)/.exec(answer.message)?.[1];
+  if (project !== undefined) {
+    return credentialsError(
+      'iamcredentials-disabled',
+      `the IAM Credentials API, which impersonation needs, is not enabled in project ${project}; run: gcloud services enable iamcredentials.googleapis.com --project=${project}`,
+    );
   }
+  const { hop, told } = await failingHop(options, { token, answer, signal });
   const target = chain[hop] ?? '';
-  const asker = hop === 0 ? base.description : (chain[hop - 1] ?? '');
-  const member = asker.includes('@') && !asker.includes(' ') ? memberOf(asker) : 'MEMBER';
-  return new CodedError({
-    code: 'impersonation-denied',
-    message:
-      `hop ${hop + 1} of ${chain.length} of the impersonation fails: ${asker} may not become ${target} (${told.message}); run: ` +
-      `gcloud iam service-accounts add-iam-policy-binding ${target} --member=${member} --role=roles/iam.serviceAccountTokenCreator`,
-    retry: 'later',
-    answer: { status: 503, reason: 'ServiceUnavailable' },
-  });
+  const asker = askerOf(options, hop);
+  const place = `hop ${hop + 1} of ${chain.length} of the impersonation fails`;
+  if (told.status === 404) {
+    return credentialsError(
+      'impersonation-denied',
+      `${place}: there is no service account ${target} (${told.message}); correct identities.*.impersonate, and see which there are, with: gcloud iam service-accounts list`,
+    );
+  }
+  const member = iamMember(asker) ?? 'MEMBER';
+  const role = member.startsWith('principal')
+    ? 'roles/iam.workloadIdentityUser'
+    : 'roles/iam.serviceAccountTokenCreator';
+  return credentialsError(
+    'impersonation-denied',
+    `${place}: ${asker} may not become ${target} (${told.message}); run: ` +
+      `gcloud iam service-accounts add-iam-policy-binding ${target} --member='${member}' --role=${role}`,
+  );
 }
 
-function memberOf(principal: string): string {
-  return `${principal.endsWith('.gserviceaccount.com') ? 'serviceAccount' : 'user'}:${principal}`;
+/** The shortest beginning of the chain that is refused ends in the hop that fails. */
+async function failingHop(
+  options: ImpersonationOptions,
+  { token, answer, signal }: { token: AccessToken; answer: Refused; signal: AbortSignal },
+): Promise<{ hop: number; told: Refused }> {
+  const { chain } = options;
+  for (let length = 1; length < chain.length; length++) {
+    const shorter = await mint(options, { token, hops: chain.slice(0, length), signal });
+    if (shorter.kind === 'refused' && (shorter.status === 403 || shorter.status === 404)) {
+      return { hop: length - 1, told: shorter };
+    }
+  }
+  return { hop: chain.length - 1, told: answer };
+}
+
+/** Who asks for the service account at this place of the chain. */
+function askerOf({ base, chain }: ImpersonationOptions, hop: number): string {
+  if (hop > 0) return chain[hop - 1] ?? '';
+  return base.principal.chain.at(-1) ?? base.snapshot().account ?? base.principal.account;
 }
 
 function unavailable(message: string): CodedError {
-  return new CodedError({
-    code: 'token-unavailable',
-    message,
-    retry: 'later',
-    answer: { status: 503, reason: 'ServiceUnavailable' },
-  });
+  return credentialsError('token-unavailable', message);
 }

@@ -1,6 +1,9 @@
 import { readFileSync, statSync } from 'node:fs';
 import { CodedError, systemCode } from '../base/errors.js';
-import type { AccessToken, TokenSnapshot, TokenSource } from './token-source.js';
+import { shellQuoted } from '../base/shell-quoted.js';
+import { credentialsError } from './credentials-error.js';
+import type { Principal } from './principal.js';
+import type { AccessToken, TokenFailure, TokenSnapshot, TokenSource } from './token-source.js';
 
 /** Google's tokens are about 1 to 2 kB; ten times that is some other file. */
 const MAX_TOKEN_BYTES = 16 * 1024;
@@ -9,17 +12,28 @@ const LOOK_EVERY_MS = 100;
 
 /** An access token that somebody else keeps fresh in a file. It is read again when the file has changed. */
 export class TokenFile implements TokenSource {
+  readonly principal: Principal;
   readonly description: string;
+  readonly origin = 'token-file';
+  readonly renewal: string;
   readonly #path: string;
   #lookedAt = Number.NEGATIVE_INFINITY;
   #seen: { readonly stamp: string; readonly token: AccessToken; readonly at: number } | undefined;
-  #lastFailure: { at: number; message: string } | undefined;
+  #lastFailure: TokenFailure | undefined;
   readonly #now: () => number;
 
-  constructor(options: { path: string; now: () => number }) {
-    this.#path = options.path;
-    this.#now = options.now;
-    this.description = `token file ${options.path}`;
+  constructor(options: { path: string; now: () => number; universe: string; quotaProject?: string }) {
+    const { path, now, universe, quotaProject } = options;
+    this.#path = path;
+    this.#now = now;
+    this.principal = {
+      account: `token file ${path}`,
+      chain: [],
+      universe,
+      ...(quotaProject === undefined ? {} : { quotaProject }),
+    };
+    this.description = this.principal.account;
+    this.renewal = `put a fresh access token into the file, for example with: gcloud auth print-access-token > ${shellQuoted(path)}`;
   }
 
   async get(signal?: AbortSignal): Promise<AccessToken> {
@@ -30,7 +44,7 @@ export class TokenFile implements TokenSource {
       return token;
     } catch (error) {
       const failure = error instanceof CodedError ? error : this.#unreadable(error);
-      this.#lastFailure = { at: this.#now(), message: failure.message };
+      this.#lastFailure = { at: this.#now(), code: failure.code, message: failure.message };
       throw failure;
     }
   }
@@ -46,6 +60,7 @@ export class TokenFile implements TokenSource {
 
   snapshot(): TokenSnapshot {
     return {
+      hasToken: this.#seen !== undefined,
       ...(this.#seen === undefined ? {} : { lastRefreshAt: this.#seen.at }),
       ...(this.#lastFailure === undefined ? {} : { lastFailure: this.#lastFailure }),
     };
@@ -65,7 +80,11 @@ export class TokenFile implements TokenSource {
     if (!about.isFile()) throw this.#refuse('it is not a regular file');
     if (size > MAX_TOKEN_BYTES) throw this.#refuse(`it has ${size} bytes`);
     const value = readFileSync(this.#path, 'utf8').trim();
-    if (value === '') throw this.#refuse('it is empty');
+    if (value === '') {
+      // Whoever fills it by `>` empties it first; should it stay so, Google refuses the old token in time.
+      if (this.#seen !== undefined) return this.#seen.token;
+      throw this.#refuse('it is empty');
+    }
     // Anything else would break out of the header it is put into.
     if (!/^[\x21-\x7e]+$/.test(value)) throw this.#refuse('it holds spaces, line breaks or other characters');
     this.#seen = { stamp, token: { value }, at: this.#now() };
@@ -88,12 +107,6 @@ export class TokenFile implements TokenSource {
   }
 
   #failure(message: string, cause?: unknown): CodedError {
-    return new CodedError({
-      code: 'token-file-unusable',
-      message,
-      retry: 'later',
-      answer: { status: 503, reason: 'ServiceUnavailable' },
-      ...(cause === undefined ? {} : { cause }),
-    });
+    return credentialsError('token-file-unusable', message, cause);
   }
 }

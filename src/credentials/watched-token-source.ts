@@ -2,42 +2,55 @@ import { statSync } from 'node:fs';
 import type { Clock } from '../base/clock.js';
 import { systemCode } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
-import type { AccessToken, TokenSnapshot, TokenSource } from './token-source.js';
+import { describePrincipal, type Principal } from './principal.js';
+import type { AccessToken, TokenOrigin, TokenSnapshot, TokenSource } from './token-source.js';
 
 const LOOK_EVERY_MS = 1000;
 
-/** What a source is made from, and the files that say so. */
-export interface WatchedFiles {
+/** What a source is made from, as texts that differ when it does. */
+export interface Signs {
   /** A change may mean another principal: no token from before is handed out any more. */
-  readonly principal: readonly string[];
+  readonly principal: string;
   /** A change after a failure may have mended it. */
-  readonly login: readonly string[];
+  readonly login: string;
 }
 
 /**
- * A source that is made anew when the files that it was made from change: who switches the account, or logs in, is not
- * served the previous principal's token, nor the failure from before.
+ * A source that is made anew when what it was made from changes: who switches the account, or logs in, is not served
+ * the previous principal's token, nor the failure from before.
  */
 export class WatchedTokenSource implements TokenSource {
   readonly #o: WatchedTokenSourceOptions;
   #inner: TokenSource;
-  #principal: string;
-  #login: string;
+  #signs: Signs;
   #failedAt: number | undefined;
   #lookedAt: number;
   #closed = false;
 
   constructor(options: WatchedTokenSourceOptions) {
     this.#o = options;
-    const { principal, login } = options.files();
-    this.#principal = signature(principal);
-    this.#login = signature(login);
+    this.#signs = options.signs();
     this.#lookedAt = options.clock.monotonic();
     this.#inner = options.create();
   }
 
+  get principal(): Principal {
+    this.#lookAgain();
+    return this.#inner.principal;
+  }
+
   get description(): string {
+    this.#lookAgain();
     return this.#inner.description;
+  }
+
+  get origin(): TokenOrigin {
+    this.#lookAgain();
+    return this.#inner.origin;
+  }
+
+  get renewal(): string {
+    return this.#inner.renewal;
   }
 
   async get(signal?: AbortSignal): Promise<AccessToken> {
@@ -50,6 +63,7 @@ export class WatchedTokenSource implements TokenSource {
         this.#lookAgain();
         if (inner === this.#inner) return token;
       } catch (error) {
+        if (inner === this.#inner) this.#noteFailure();
         if (inner === this.#inner || signal?.aborted || this.#closed) throw error;
       }
     }
@@ -65,12 +79,27 @@ export class WatchedTokenSource implements TokenSource {
   }
 
   snapshot(): TokenSnapshot {
+    this.#lookAgain();
     return this.#inner.snapshot();
   }
 
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
     this.#inner.close();
+    this.#o.onClose?.();
+  }
+
+  /**
+   * Tools write the files of a login on their own account too: only what changes after a failure may have mended it.
+   * Answers whether there is one that had not been noted.
+   */
+  #noteFailure(): boolean {
+    const failedAt = this.#inner.snapshot().lastFailure?.at;
+    if (failedAt === this.#failedAt) return false;
+    this.#failedAt = failedAt;
+    this.#signs = { ...this.#signs, login: this.#o.signs().login };
+    return failedAt !== undefined;
   }
 
   #lookAgain(): void {
@@ -78,38 +107,34 @@ export class WatchedTokenSource implements TokenSource {
   }
 
   #look(): void {
-    const { files, clock, log, create } = this.#o;
+    const { signs, clock, log, create } = this.#o;
     this.#lookedAt = clock.monotonic();
     if (this.#closed) return;
-    const { principal, login } = files();
-    const failedAt = this.#inner.snapshot().lastFailure?.at;
-    const [nowPrincipal, nowLogin] = [signature(principal), signature(login)];
-    const switched = nowPrincipal !== this.#principal;
-    const mended = failedAt !== undefined && failedAt === this.#failedAt && nowLogin !== this.#login;
-    // Tools write these files on their own account too: only what changed since the failure counts.
-    if (failedAt === undefined || failedAt !== this.#failedAt || mended) this.#login = nowLogin;
-    this.#failedAt = failedAt;
+    const now = signs();
+    const switched = now.principal !== this.#signs.principal;
+    const mended = this.#failedAt !== undefined && now.login !== this.#signs.login && !this.#noteFailure();
     if (!switched && !mended) return;
-    this.#principal = nowPrincipal;
-    const before = this.#inner.description;
+    this.#signs = now;
+    const before = this.#inner;
     this.#inner = create();
     this.#failedAt = undefined;
-    const now = this.#inner.description;
-    if (before === now) log.info({ principal: now }, 'the credentials have changed: a new token is fetched');
-    else log.warn({ before, now }, 'the principal has changed: tokens of the previous one are not used any more');
+    // Whoever waits for a token of the previous principal asks the new one.
+    before.close();
+    tellOfSwitch(before, this.#inner, log);
   }
 }
 
 export interface WatchedTokenSourceOptions {
   readonly create: () => TokenSource;
-  /** Asked each time: which files count may change with them. */
-  readonly files: () => WatchedFiles;
+  /** Asked each time: what counts may change with it. */
+  readonly signs: () => Signs;
+  readonly onClose?: () => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
-/** Differs when one of them was written, replaced, made or removed. */
-function signature(paths: readonly string[]): string {
+/** Differs when one of the files was written, replaced, made or removed. */
+export function signOfFiles(paths: readonly string[]): string {
   return paths
     .map((path) => {
       try {
@@ -120,4 +145,20 @@ function signature(paths: readonly string[]): string {
       }
     })
     .join('|');
+}
+
+function tellOfSwitch(was: TokenSource, is: TokenSource, log: Logger): void {
+  const [before, now] = [was.description, is.description];
+  const [configurationBefore, configurationNow] = [was.principal.configuration, is.principal.configuration];
+  if (
+    describePrincipal(was.principal) === describePrincipal(is.principal) &&
+    configurationBefore === configurationNow
+  ) {
+    log.info({ principal: now }, 'the credentials have changed: a new token is fetched');
+    return;
+  }
+  log.warn(
+    { before, now, ...(configurationBefore === configurationNow ? {} : { configurationBefore, configurationNow }) },
+    'the principal has changed: tokens of the previous one are not used any more',
+  );
 }

@@ -16,7 +16,7 @@ import { PlainContainers } from '../relays/survive/plain-containers.js';
 import { watchConfigFile } from './config-watch.js';
 import { CutoffBook } from './cutoff-book.js';
 import { tellEnvironment } from './environment.js';
-import { controlApis, googleWay, openIdentity } from './google-side.js';
+import { controlApis, googleWay, type IdentityOpener, identityOpener } from './google-side.js';
 import { lockInstance } from './instance-lock.js';
 import { updateKubeconfigFile } from './kubeconfig.js';
 import { Metrics } from './metrics.js';
@@ -109,7 +109,8 @@ class Daemon implements RunningDaemon {
   readonly #lock: { release(): void };
   #settings: Settings;
   readonly #reloader: Reloader;
-  #identities = new Map<string, TokenSource>();
+  #opener: IdentityOpener | undefined;
+  readonly #identities = new Map<string, TokenSource>();
   /** Of settings that were replaced: what began with them goes on with them. */
   readonly #retired: TokenSource[] = [];
   readonly #stopping = new AbortController();
@@ -239,6 +240,10 @@ class Daemon implements RunningDaemon {
       table: this.#fleet.table,
       identity: (name) => this.#identity(name),
       identitySource: (name) => this.#settings.identities[name]?.source,
+      chargedTo: (name) => {
+        const { quotaProject, quotaProjectOnDataPath } = this.#settings.identities[name] ?? {};
+        return quotaProject !== undefined && quotaProjectOnDataPath === true ? { quotaProject } : {};
+      },
       execOf: (name) => {
         const { memberships, exec } = this.#settings;
         const own = memberships.find((pinned) => pinned.name === name)?.exec;
@@ -302,11 +307,12 @@ class Daemon implements RunningDaemon {
 
   #createFleet(dispatcher: Dispatcher): Fleet {
     const { settings, clock, log } = this.#o;
-    const { connectgateway } = settings.endpoints;
+    const { universeDomain, connectgateway } = settings.endpoints;
     const { hub } = controlApis({ settings, tokens: () => this.#identity('default'), dispatcher, clock });
     return createFleet({
       projects: settings.projects,
       pinned: settings.memberships,
+      universe: universeDomain,
       ...(connectgateway === undefined ? {} : { connectgatewayOverride: connectgateway }),
       hub,
       cache: createFleetCache({
@@ -332,7 +338,9 @@ class Daemon implements RunningDaemon {
     const { clock, log, env } = this.#o;
     const upstream = this.#upstream;
     if (upstream === undefined) throw new Error('identities are made after the upstream');
-    return openIdentity(name, { settings, env, clock, log, dispatcher: upstream.dispatcher });
+    const { dispatcher } = upstream;
+    this.#opener ??= identityOpener({ settings: this.#o.settings, env, clock, log, dispatcher });
+    return this.#opener(name, settings);
   }
 
   /** With a cached fleet the network is not waited for. What only the configuration names may yet get another name. */

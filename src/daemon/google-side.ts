@@ -6,7 +6,7 @@ import type { Logger } from '../base/log.js';
 import { findDefaultCredentials, readCredentialsFile } from '../credentials/credentials-file.js';
 import { findGcloud } from '../credentials/gcloud.js';
 import { hasGcloudLogin } from '../credentials/gcloud-config.js';
-import { createTokenSource } from '../credentials/identities.js';
+import { Identities } from '../credentials/identities.js';
 import type { AccessToken, TokenSource } from '../credentials/token-source.js';
 import { createHubClient, type HubClient } from '../fleet/hub-client.js';
 import { createJsonClient, type JsonClient } from '../fleet/json-client.js';
@@ -42,30 +42,36 @@ export function controlApis(o: {
   impatient?: { deadlineMs: number };
 }): { json: JsonClient; hub: HubClient } {
   const { settings, tokens, dispatcher, clock, impatient } = o;
-  const { gkehub, connectgateway, cloudresourcemanager } = settings.endpoints;
-  const { quotaProject } = settings.identities['default'] ?? {};
   const json = createJsonClient({
     tokens,
     dispatcher,
     clock,
-    ...(quotaProject === undefined ? {} : { quotaProject }),
     ...(impatient === undefined ? {} : { retries: 0, ...impatient }),
   });
-  const endpoints = { gkehub, cloudresourcemanager, ...(connectgateway === undefined ? {} : { connectgateway }) };
-  return { json, hub: createHubClient({ json, endpoints }) };
+  return { json, hub: createHubClient({ json, endpoints: settings.endpoints }) };
 }
 
 /** Throws a CodedError for an identity that the settings do not have, or that cannot work. */
-export function openIdentity(
-  name: string,
-  o: { settings: Settings; env: Environment; dispatcher: Dispatcher; clock: Clock; log: Logger },
-): TokenSource {
+export type IdentityOpener = (name: string, settings: Pick<Settings, 'identities'>) => TokenSource;
+
+/** All that are opened by one opener share their logins. */
+export function identityOpener(o: {
+  /** Whose endpoints the tokens are for. */
+  settings: Settings;
+  env: Environment;
+  dispatcher: Dispatcher;
+  clock: Clock;
+  log: Logger;
+}): IdentityOpener {
   const { settings, dispatcher, ...rest } = o;
-  const identity = settings.identities[name];
-  const iam = { endpoint: settings.endpoints.iamcredentials, dispatcher };
-  if (identity !== undefined) return createTokenSource({ name, identity, iam, ...rest });
-  const known = Object.keys(settings.identities).join(', ');
-  throw new UsageError(`there is no identity ${JSON.stringify(name)}; configured are ${known}`);
+  const { universeDomain: universe, iamcredentials } = settings.endpoints;
+  const book = new Identities({ ...rest, universe, iam: { endpoint: iamcredentials, dispatcher } });
+  return (name, { identities }) => {
+    const identity = identities[name];
+    if (identity !== undefined) return book.open(name, identity);
+    const known = Object.keys(identities).join(', ');
+    throw new UsageError(`there is no identity ${JSON.stringify(name)}; configured are ${known}`);
+  };
 }
 
 /** The file of Google's credentials that an identity is made from, if it is made from one. */
@@ -107,7 +113,7 @@ export interface GoogleSide {
   readonly dialer: Dialer;
   readonly dispatcher: Dispatcher;
   readonly hub: HubClient;
-  /** Throws as `openIdentity`. The same for the same name. */
+  /** Throws as an `IdentityOpener`. The same for the same name. */
   identity(name: string): TokenSource;
   /** Those of `wanted` that the identity `default` has on the project. */
   permissions(project: string, wanted: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
@@ -127,9 +133,10 @@ export function openGoogleSide(o: {
   const { dialer, ...way } = googleWay(settings, env);
   const upstream = createHttpUpstream({ dialer });
   const { dispatcher } = upstream;
+  const open = identityOpener({ settings, env, dispatcher, clock, log });
   const identities = new Map<string, TokenSource>();
   const identity = (name: string): TokenSource => {
-    const source = identities.get(name) ?? openIdentity(name, { settings, env, dispatcher, clock, log });
+    const source = identities.get(name) ?? open(name, settings);
     identities.set(name, source);
     return source;
   };

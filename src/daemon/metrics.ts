@@ -29,7 +29,7 @@ export interface MetricsSources {
   /** When streams of a project are expected to be cut, ms. */
   cutoffMs(project: string): number;
   /** By identity. */
-  tokens(): ReadonlyMap<string, TokenSnapshot>;
+  tokens(): ReadonlyMap<string, Pick<TokenSnapshot, 'expiresAt' | 'lastRefreshAt'>>;
   quota(): readonly QuotaReading[];
 }
 

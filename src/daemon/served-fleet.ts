@@ -26,12 +26,22 @@ export interface MembershipView {
   readonly identity: string;
   /** Who the identity is, as far as known. */
   readonly principal: string;
+  /** Who begins, before any service account is impersonated. */
+  readonly account?: string;
+  /** The service accounts that are impersonated, the last being the principal. */
+  readonly chain: readonly string[];
+  /** gcloud's. */
+  readonly gcloudConfiguration?: string;
+  readonly universe?: string;
+  readonly quotaProject?: string;
   readonly policy: string;
-  /** `adc`, `gcloud`, ...: where its tokens come from, and how they were last got. */
+  /** `adc`, `gcloud`, `auto: adc`, ...: where its tokens come from, and how they were last got. */
   readonly identitySource?: string;
+  /** A token is held that is good as far as known. */
+  readonly hasToken: boolean;
   readonly tokenExpiresAt?: number;
   readonly tokenRefreshedAt?: number;
-  readonly tokenFailure?: { readonly at: number; readonly message: string };
+  readonly tokenFailure?: { readonly at: number; readonly code: string; readonly message: string };
   /** Why it is not served as it should be. */
   readonly problem?: string;
 }
@@ -127,6 +137,7 @@ export class ServedFleet {
         membership,
         address: upstreamAddress(membership.endpoint),
         tokens,
+        ...this.#o.chargedTo(membership.identity),
         exec: this.#o.execOf(membership.name),
       };
     } catch (error) {
@@ -147,8 +158,9 @@ export class ServedFleet {
     const port = this.#o.door.portOf(name);
     const problem = this.#problems.get(name);
     const tokens = this.#tokens(membership.identity);
-    const { expiresAt, lastRefreshAt, lastFailure } = tokens?.snapshot() ?? {};
-    const source = this.#o.identitySource(membership.identity);
+    const { account, hasToken = false, expiresAt, lastRefreshAt, lastFailure } = tokens?.snapshot() ?? {};
+    const { principal } = tokens ?? {};
+    const source = sourceText(this.#o.identitySource(membership.identity), tokens?.origin);
     return {
       ...{ name, alias, project, ...(projectId === undefined ? {} : { projectId }), location, id, kind, state, stale },
       ...(kubernetesVersion === undefined ? {} : { kubernetesVersion }),
@@ -157,6 +169,11 @@ export class ServedFleet {
       endpointSource: membership.endpointSource,
       identity: membership.identity,
       principal: tokens?.description ?? 'unknown',
+      chain: principal?.chain ?? [],
+      ...(principal === undefined ? {} : { account: account ?? principal.account, universe: principal.universe }),
+      ...(principal?.configuration === undefined ? {} : { gcloudConfiguration: principal.configuration }),
+      ...(principal?.quotaProject === undefined ? {} : { quotaProject: principal.quotaProject }),
+      hasToken,
       policy: membership.policy,
       ...(source === undefined ? {} : { identitySource: source }),
       ...(expiresAt === undefined ? {} : { tokenExpiresAt: expiresAt }),
@@ -183,12 +200,20 @@ export interface ServedFleetOptions {
   readonly identity: (name: string) => TokenSource;
   /** What the settings call it. */
   readonly identitySource: (name: string) => string | undefined;
+  /** The quota project of an identity that has it charged for the data path. */
+  readonly chargedTo: (name: string) => Pick<ServedMembership, 'quotaProject'>;
   /** What `exec.onCutoff` says for a membership. */
   readonly execOf: (name: string) => NonNullable<ServedMembership['exec']>;
   readonly address: string;
   readonly log: Logger;
   /** Called after every change. */
   readonly onServed: () => void;
+}
+
+/** What is configured, and what it came to where that leaves it open. */
+function sourceText(configured: string | undefined, origin: string | undefined): string | undefined {
+  if (configured === undefined || origin === undefined || configured === origin) return configured;
+  return configured === 'auto' || origin === 'metadata-server' ? `${configured}: ${origin}` : configured;
 }
 
 /** An address as it stands in a URL. */

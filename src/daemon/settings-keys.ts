@@ -46,6 +46,12 @@ export const SETTING_KEYS: readonly SettingKey[] = [
   key('streams.limit', 'NUMBER', '10', "the fleet's active_streams quota"),
   key('streams.queue', 'DURATION', '30s', 'how long a stream over the limit waits'),
   key('requests.perMinute', 'NUMBER', '2400', "the fleet's request quota"),
+  key(
+    'endpoints.universeDomain',
+    'DOMAIN',
+    'the universe of the default identity, mostly googleapis.com',
+    'the Google Cloud universe, from which the other endpoints follow',
+  ),
   key('endpoints.gkehub', 'URL', 'https://gkehub.googleapis.com', 'the fleet API'),
   key('endpoints.connectgateway', 'URL', 'https://connectgateway.googleapis.com', 'the gateway, all locations'),
   key('endpoints.iamcredentials', 'URL', 'https://iamcredentials.googleapis.com', 'the impersonation API'),

@@ -99,20 +99,45 @@ const membership = v.strictObject({
   ),
 });
 
+/** A token that is renewed minutes ahead of its end must live for longer than that. */
+const SHORTEST_LIFETIME_MS = 5 * 60_000;
+/** constraints/iam.allowServiceAccountCredentialLifetimeExtension allows no more. */
+const LONGEST_LIFETIME_MS = 12 * 60 * 60_000;
+
 const identity = v.pipe(
   v.strictObject({
     source: v.optional(oneOf(['auto', 'gcloud', 'adc', 'token-file', 'key-file']), 'auto'),
     tokenFile: v.optional(text),
     keyFile: v.optional(text),
     account: v.optional(text),
+    configuration: v.optional(text),
     impersonate: v.optional(textList),
+    lifetime: v.optional(duration),
     quotaProject: v.optional(text),
+    quotaProjectOnDataPath: v.optional(v.boolean('expected true or false')),
   }),
   v.check(
     (value) => value.source !== 'token-file' || value.tokenFile !== undefined,
     'source token-file needs tokenFile',
   ),
   v.check((value) => value.source !== 'key-file' || value.keyFile !== undefined, 'source key-file needs keyFile'),
+  v.check(
+    ({ source, account, configuration }) =>
+      (account === undefined && configuration === undefined) || source === 'gcloud' || source === 'auto',
+    "account and configuration are gcloud's: they need source gcloud",
+  ),
+  v.check(
+    ({ lifetime, impersonate = [] }) => lifetime === undefined || impersonate.length > 0,
+    'lifetime is of the tokens that impersonation ends in: it needs impersonate',
+  ),
+  v.check(
+    ({ lifetime = SHORTEST_LIFETIME_MS }) => lifetime >= SHORTEST_LIFETIME_MS && lifetime <= LONGEST_LIFETIME_MS,
+    'lifetime: expected a duration from 5m to 12h; more than 1h needs an organisation policy',
+  ),
+  v.check(
+    (value) => value.quotaProjectOnDataPath !== true || value.quotaProject !== undefined,
+    'quotaProjectOnDataPath needs quotaProject',
+  ),
 );
 
 /** What a person may write, and what it becomes. Durations are ms. */
@@ -145,10 +170,13 @@ export const SETTINGS_SCHEMA = v.strictObject({
   requests: v.optional(v.strictObject({ perMinute: v.optional(whole(1, 10_000_000), 2400) }), {}),
   endpoints: v.optional(
     v.strictObject({
-      gkehub: v.optional(url, 'https://gkehub.googleapis.com'),
+      universeDomain: v.optional(
+        v.pipe(text, v.regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'expected a domain like googleapis.com')),
+      ),
+      gkehub: v.optional(url),
       connectgateway: v.optional(url),
-      iamcredentials: v.optional(url, 'https://iamcredentials.googleapis.com'),
-      cloudresourcemanager: v.optional(url, 'https://cloudresourcemanager.googleapis.com'),
+      iamcredentials: v.optional(url),
+      cloudresourcemanager: v.optional(url),
       caFile: v.optional(text),
     }),
     {},

@@ -5,6 +5,8 @@ import { closest, distance } from 'fastest-levenshtein';
 import * as v from 'valibot';
 import { LineCounter, parse, parseDocument } from 'yaml';
 import { systemCode, UsageError } from '../base/errors.js';
+import { declaredUniverse } from '../credentials/identities.js';
+import { DEFAULT_UNIVERSE } from '../credentials/principal.js';
 import { SETTING_KEYS } from './settings-keys.js';
 import { type IdentitySettings, SETTINGS_SCHEMA, type SettingsInput } from './settings-schema.js';
 
@@ -13,13 +15,22 @@ export interface Settings extends Omit<SettingsInput, 'stateDir' | 'kubeconfigFi
   readonly stateDir: string;
   readonly kubeconfigFile: string;
   readonly log: { readonly level: SettingsInput['log']['level']; readonly format: 'json' | 'pretty' };
-  readonly endpoints: Omit<SettingsInput['endpoints'], 'connectgateway'> & {
-    /** Set only where a person has overridden it: it then wins over the answer of generateCredentials. */
-    readonly connectgateway?: string;
-  };
+  readonly endpoints: Endpoints;
   readonly identities: Readonly<Record<string, IdentitySettings>>;
   /** The config file that was read. */
   readonly configFile?: string;
+}
+
+/** Where Google's APIs are. */
+export interface Endpoints {
+  /** `googleapis.com`, or the Google Cloud universe that the default identity is of. */
+  readonly universeDomain: string;
+  readonly gkehub: string;
+  readonly iamcredentials: string;
+  readonly cloudresourcemanager: string;
+  /** Set only where a person has overridden it: it then wins over the answer of generateCredentials. */
+  readonly connectgateway?: string;
+  readonly caFile?: string;
 }
 
 export interface SettingsSources {
@@ -84,7 +95,7 @@ function finish(
     };
   }
   checkMemberships(input, identities, origins);
-  const { connectgateway, caFile, ...endpoints } = input.endpoints;
+  const { caFile } = input.endpoints;
   return deepFreeze({
     ...input,
     identities,
@@ -93,12 +104,28 @@ function finish(
       input.kubeconfigFile === undefined ? join(stateDir, 'kubeconfig') : file('kubeconfigFile', input.kubeconfigFile),
     log: { level: input.log.level, format: input.log.format ?? (sources.isTty ? 'pretty' : 'json') },
     endpoints: {
-      ...endpoints,
-      ...(connectgateway === undefined ? {} : { connectgateway }),
+      ...endpointsOf(input.endpoints, identities['default'], sources.env),
       ...(caFile === undefined ? {} : { caFile: file('endpoints.caFile', caFile) }),
     },
     ...(sources.readFile === undefined ? {} : { configFile: sources.readFile }),
   });
+}
+
+/** What is configured, and for the rest the usual names in the universe of the default identity. */
+function endpointsOf(
+  { universeDomain, gkehub, iamcredentials, cloudresourcemanager, connectgateway }: SettingsInput['endpoints'],
+  identity: IdentitySettings | undefined,
+  env: SettingsSources['env'],
+): Endpoints {
+  const named = universeDomain ?? (env['GOOGLE_CLOUD_UNIVERSE_DOMAIN'] || undefined);
+  const universe = named ?? (identity && declaredUniverse(identity, env)) ?? DEFAULT_UNIVERSE;
+  return {
+    universeDomain: universe,
+    gkehub: gkehub ?? `https://gkehub.${universe}`,
+    iamcredentials: iamcredentials ?? `https://iamcredentials.${universe}`,
+    cloudresourcemanager: cloudresourcemanager ?? `https://cloudresourcemanager.${universe}`,
+    ...(connectgateway === undefined ? {} : { connectgateway }),
+  };
 }
 
 function checkMemberships(input: SettingsInput, identities: Tree, origins: Origins): void {

@@ -18,7 +18,7 @@ export interface KnownMembership {
   /** Google's, whatever the configuration puts in its place. */
   readonly endpoint: string;
   readonly endpointSource: 'generateCredentials' | 'formula';
-  /** The gateway override that was asked for the endpoint. What an emulator told is not for Google, nor the reverse. */
+  /** The gateway override, or the universe, that was asked for the endpoint. What one told is not for another. */
   readonly endpointToldBy?: string | undefined;
   /** When generateCredentials was last asked, ms since the epoch. */
   readonly endpointAskedAt?: number | undefined;

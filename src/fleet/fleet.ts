@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.js';
 import { CodedError, describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { mapLimited } from '../base/map-limited.js';
+import { DEFAULT_UNIVERSE } from '../credentials/principal.js';
 import type { FleetCache, KnownMembership } from './fleet-cache.js';
 import { FleetTable, isPinOf, type PinnedMembership } from './fleet-table.js';
 import type { HubClient, HubListing, HubMembership } from './hub-client.js';
@@ -48,6 +49,8 @@ export interface FleetOptions {
   readonly projects: readonly string[];
   readonly pinned: readonly PinnedMembership[];
   readonly connectgatewayOverride?: string;
+  /** Of the gateway's hosts. */
+  readonly universe: string;
   readonly hub: HubClient;
   readonly cache: FleetCache;
   readonly clock: Clock;
@@ -162,7 +165,7 @@ class GoogleFleet implements Fleet {
   }
 
   async #refreshProject(project: string): Promise<{ unreachable: readonly string[]; failure?: string }> {
-    const { hub, log } = this.#o;
+    const { hub, log, universe } = this.#o;
     const before = this.#found.get(project) ?? [];
     try {
       const [lookUp, listing] = await Promise.all([this.#lookUp(project), hub.list(project, this.#stopping.signal)]);
@@ -172,7 +175,7 @@ class GoogleFleet implements Fleet {
         log.warn({ project, locations }, 'locations are unreachable: serving what is known');
       }
       const known = new Map([...this.#found.values()].flat().map((entry) => [entry.name, entry]));
-      const fresh = listing.memberships.map((membership) => merge(membership, { project, ids, known }));
+      const fresh = listing.memberships.map((membership) => merge(membership, { project, ids, known, universe }));
       const names = new Set(fresh.map(({ name }) => name));
       const lost = before.filter(({ location, name }) => listing.unreachable.includes(location) && !names.has(name));
       const entries = [...fresh, ...lost.map((entry) => ({ ...entry, stale: true }))];
@@ -216,7 +219,8 @@ class GoogleFleet implements Fleet {
 
   /** `silent` are the locations whose gateway does not answer: a thousand calls would each wait for their deadline. */
   async #withEndpoint(entry: KnownMembership, silent: Set<string>): Promise<KnownMembership> {
-    const { clock, hub, pinned, log, connectgatewayOverride } = this.#o;
+    const { clock, hub, pinned, log } = this.#o;
+    const teller = tellerOf(this.#o);
     const now = clock.now();
     const settled =
       entry.endpointSource !== 'formula' || pinned.some((pin) => pin.endpoint !== undefined && isPinOf(pin, entry));
@@ -230,7 +234,7 @@ class GoogleFleet implements Fleet {
         kind: entry.listedUnder === '' ? kindByEndpoint(endpoint) : entry.kind,
         endpoint,
         endpointSource: 'generateCredentials',
-        ...(connectgatewayOverride === undefined ? {} : { endpointToldBy: connectgatewayOverride }),
+        ...(teller === undefined ? {} : { endpointToldBy: teller }),
         endpointAskedAt: now,
       };
     } catch (error) {
@@ -264,7 +268,7 @@ class GoogleFleet implements Fleet {
           // Nobody has said what it is: only GKE clusters register in regions.
           kind: gke ? ('gke' as const) : ('attached' as const),
           state: 'UNKNOWN',
-          endpoint: endpointByFormula(path, { gke }),
+          endpoint: endpointByFormula(path, { gke, universe: this.#o.universe }),
           endpointSource: 'formula' as const,
           stale: false,
         },
@@ -290,7 +294,7 @@ class GoogleFleet implements Fleet {
 
   /** What the configuration no longer names is not served, whatever the cache says. */
   #remember(entry: KnownMembership): void {
-    const { projects, pinned, connectgatewayOverride } = this.#o;
+    const { projects, pinned, universe } = this.#o;
     const { listedUnder, project, projectId } = entry;
     const configured = listedUnder === '' ? pinned.some((pin) => isPinOf(pin, entry)) : projects.includes(listedUnder);
     if (!configured) return;
@@ -298,14 +302,19 @@ class GoogleFleet implements Fleet {
       this.#ids.set(listedUnder, { number: project, ...(projectId === undefined ? {} : { id: projectId }) });
     }
     const entries = this.#found.get(listedUnder) ?? [];
-    const usable = entry.endpointSource === 'formula' || entry.endpointToldBy === connectgatewayOverride;
-    this.#found.set(listedUnder, [...entries, usable ? entry : withoutEndpoint(entry)]);
+    const told = entry.endpointSource !== 'formula' && entry.endpointToldBy === tellerOf(this.#o);
+    this.#found.set(listedUnder, [...entries, told ? entry : byFormula(entry, universe)]);
   }
 }
 
 function merge(
   membership: HubMembership,
-  { project, ids, known }: { project: string; ids: ProjectIds; known: ReadonlyMap<string, KnownMembership> },
+  {
+    project,
+    ids,
+    known,
+    universe,
+  }: { project: string; ids: ProjectIds; known: ReadonlyMap<string, KnownMembership>; universe: string },
 ): KnownMembership {
   const { location, id, kind, state, uniqueId, kubernetesVersion } = membership;
   // One key, however the project was named in the call.
@@ -318,7 +327,8 @@ function merge(
     ...(ids.id === undefined ? {} : { projectId: ids.id }),
     ...(uniqueId === undefined ? {} : { uniqueId }),
     ...(kubernetesVersion === undefined ? {} : { kubernetesVersion }),
-    endpoint: told?.endpoint ?? endpointByFormula({ project: ids.number, location, id }, { gke: kind === 'gke' }),
+    endpoint:
+      told?.endpoint ?? endpointByFormula({ project: ids.number, location, id }, { gke: kind === 'gke', universe }),
     endpointSource: told === undefined ? 'formula' : 'generateCredentials',
     ...(told?.endpointToldBy === undefined ? {} : { endpointToldBy: told.endpointToldBy }),
     ...(before?.endpointAskedAt === undefined ? {} : { endpointAskedAt: before.endpointAskedAt }),
@@ -339,9 +349,16 @@ function idsWithoutLookUp(project: string, listing: HubListing, why: Error): Pro
 }
 
 /** As before anybody told where it is. */
-function withoutEndpoint(entry: KnownMembership): KnownMembership {
+function byFormula(entry: KnownMembership, universe: string): KnownMembership {
+  const endpoint = endpointByFormula(entry, { gke: entry.kind === 'gke', universe });
+  if (entry.endpointSource === 'formula') return { ...entry, endpoint };
   const { endpointToldBy: _by, endpointAskedAt: _at, ...rest } = entry;
-  return { ...rest, endpoint: endpointByFormula(entry, { gke: entry.kind === 'gke' }), endpointSource: 'formula' };
+  return { ...rest, endpoint, endpointSource: 'formula' };
+}
+
+/** Who is asked for endpoints; undefined for Google itself, where nearly everybody is. */
+function tellerOf({ connectgatewayOverride, universe }: FleetOptions): string | undefined {
+  return connectgatewayOverride ?? (universe === DEFAULT_UNIVERSE ? undefined : universe);
 }
 
 function kindByEndpoint(endpoint: string): KnownMembership['kind'] {

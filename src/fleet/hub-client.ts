@@ -36,7 +36,7 @@ const MAX_PAGES = 1000;
 
 export function createHubClient(options: {
   json: Pick<JsonClient, 'get'>;
-  endpoints: { gkehub: string; cloudresourcemanager: string; connectgateway?: string };
+  endpoints: { universeDomain: string; gkehub: string; cloudresourcemanager: string; connectgateway?: string };
 }): HubClient {
   const { json, endpoints } = options;
   return {
@@ -64,7 +64,7 @@ export function createHubClient(options: {
       return { memberships, unreachable: [...unreachable], gone };
     },
     async endpoint(path, signal) {
-      const host = gatewayHost(path.location, endpoints.connectgateway);
+      const host = endpoints.connectgateway ?? gatewayHost(path.location, endpoints.universeDomain);
       const name = `projects/${path.project}/locations/${path.location}/memberships/${path.id}`;
       const { endpoint } = asRecord(await json.get(`${host}/v1/${name}:generateCredentials`, signal));
       if (typeof endpoint === 'string' && URL.canParse(endpoint)) {

@@ -53,8 +53,6 @@ export interface JsonClientOptions {
   /** Knows the way: certificates that are trusted, forward proxies. */
   readonly dispatcher: Dispatcher;
   readonly clock: Clock;
-  /** Who is charged: the logins of people have no project of their own, and some APIs insist on one. */
-  readonly quotaProject?: string;
   /** From 0 to 1. */
   readonly random?: () => number;
   /** How often a call that failed for now is repeated; 3 times when absent. */
@@ -89,7 +87,8 @@ async function ask(
   { url, body: sent }: Ask,
   { token, signal, options }: { token: string; signal: AbortSignal; options: JsonClientOptions },
 ): Promise<{ json: unknown } | CodedError> {
-  const { dispatcher, quotaProject } = options;
+  const { dispatcher } = options;
+  const { quotaProject } = options.tokens().principal;
   let status: number;
   let text: string;
   try {
@@ -101,6 +100,7 @@ async function ask(
         authorization: `Bearer ${token}`,
         accept: 'application/json',
         ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
+        // Who is charged: the logins of people have no project of their own, and some APIs insist on one.
         ...(quotaProject === undefined ? {} : { 'x-goog-user-project': quotaProject }),
       },
     });

@@ -19,16 +19,15 @@ export function formatMembershipName({ project, location, id }: MembershipPath):
   return `projects/${project}/locations/${location}/memberships/${id}`;
 }
 
-/** `https://us-central1-connectgateway.googleapis.com`; the global location has no prefix. An override is for all. */
-export function gatewayHost(location: string, override: string | undefined): string {
-  if (override !== undefined) return override;
-  return `https://${location === 'global' ? '' : `${location}-`}connectgateway.googleapis.com`;
+/** `https://us-central1-connectgateway.googleapis.com`; the global location has no prefix. */
+export function gatewayHost(location: string, universe: string): string {
+  return `https://${location === 'global' ? '' : `${location}-`}connectgateway.${universe}`;
 }
 
 /** The URL that gcloud writes for a membership (gateway-facts 1.1), for when generateCredentials cannot be asked. */
-export function endpointByFormula(path: MembershipPath, options: { gke: boolean }): string {
+export function endpointByFormula(path: MembershipPath, options: { gke: boolean; universe: string }): string {
   const collection = options.gke ? 'gkeMemberships' : 'memberships';
-  const host = gatewayHost(path.location, undefined);
+  const host = gatewayHost(path.location, options.universe);
   return `${host}/v1/projects/${path.project}/locations/${path.location}/${collection}/${path.id}`;
 }
 

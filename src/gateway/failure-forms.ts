@@ -19,6 +19,8 @@ export interface MembershipFacts {
   /** Of the fleet host: its id where known, else its number. */
   readonly project: string;
   readonly kind: string;
+  /** What a person does where Google refuses its tokens, ending in a command. */
+  readonly renewal?: string;
 }
 
 /** What Google says, freed of its form. */

@@ -75,7 +75,8 @@ export const FRONT_ROWS: readonly FailureRow[] = [
     matches: ({ canonical }) => canonical === 'UNAUTHENTICATED',
     what: ({ membership }) => `Google did not accept the daemon's access token for ${membership}`,
     who: YOU,
-    fix: () => 'log in again if it goes on, with: gcloud auth application-default login',
+    fix: ({ about }) =>
+      `if it goes on, ${about.renewal ?? 'log in again, with: gcloud auth application-default login'}`,
   },
   {
     code: 'request-quota',

@@ -1,7 +1,9 @@
 import type { FlatHeaders } from '../base/flat-headers.js';
 import { headerValue } from '../base/flat-headers.js';
+import type { AccessToken } from '../credentials/token-source.js';
 import type { Verdict } from '../gateway/failure.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
+import { credentialHeaders } from './credential-headers.js';
 import { errorOfVerdict, judgeFailure } from './failure-body.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
 
@@ -32,7 +34,7 @@ export type ClusterAnswer =
 export async function askCluster(question: ClusterQuestion, target: string): Promise<ClusterAnswer> {
   const { served, clientGone } = question;
   const token = await served.tokens.get(clientGone);
-  const answer = await get(question, { target, token: token.value });
+  const answer = await get(question, { target, token });
   if (answer.status === 401) served.tokens.invalidate(token);
   const verdict = answer.status < 400 ? undefined : judgeAnswer(served, target, answer);
   if (verdict?.kind === 'answer') throw errorOfVerdict(verdict);
@@ -56,7 +58,7 @@ interface HttpAnswer {
   readonly date: string;
 }
 
-function judgeAnswer({ membership }: ServedMembership, target: string, answer: HttpAnswer): Verdict {
+function judgeAnswer({ membership, tokens }: ServedMembership, target: string, answer: HttpAnswer): Verdict {
   return judgeFailure({
     status: answer.status,
     headers: answer.headers,
@@ -64,12 +66,13 @@ function judgeAnswer({ membership }: ServedMembership, target: string, answer: H
     request: parseApiRequest(target),
     membership: membership.alias,
     about: membership,
+    renewal: tokens.renewal,
   });
 }
 
 function get(
   { served, tools, headers, clientGone }: ClusterQuestion,
-  o: { target: string; token: string },
+  o: { target: string; token: AccessToken },
 ): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -86,7 +89,11 @@ function get(
         address: served.address,
         method: 'GET',
         target: served.address.pathPrefix + o.target,
-        headers: [...identityHeaders(headers), 'Accept', 'application/json', 'Authorization', `Bearer ${o.token}`],
+        headers: [
+          ...identityHeaders(headers),
+          ...['Accept', 'application/json'],
+          ...credentialHeaders(served, o.token, headers),
+        ],
         body: null,
         headersTimeoutMs: HEAD_DEADLINE_MS,
         // A session that somebody uses waits for it.

@@ -37,10 +37,12 @@ export function judgeFailure(options: {
   membership: string;
   /** Makes the commands in messages exact. */
   about?: DescribedMembership;
+  /** What a person does where Google refuses the membership's tokens. */
+  renewal?: string;
   /** The protocol that was asked for, where the request was an upgrade. */
   upgrade?: string;
 }): Verdict {
-  const { status, headers, request, membership, about, upgrade } = options;
+  const { status, headers, request, membership, about, renewal, upgrade } = options;
   const body = decoded(options.body, headerValue(headers, 'content-encoding'));
   // What cannot be read cannot be Google's, whose errors are not encoded in any unusual way.
   if (body === undefined) return { kind: 'pass' };
@@ -50,7 +52,7 @@ export function judgeFailure(options: {
     body,
     fromWorkload: request.kind === 'proxy',
     membership,
-    ...(about === undefined ? {} : { about: factsOf(about) }),
+    ...(about === undefined ? {} : { about: { ...factsOf(about), ...(renewal === undefined ? {} : { renewal }) } }),
     ...(upgrade === undefined ? {} : { upgrade: upgrade.toLowerCase() }),
   });
 }

@@ -2,7 +2,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { CodedError } from '../base/errors.js';
 import { type FlatHeaders, headerValue } from '../base/flat-headers.js';
 import type { AccessToken } from '../credentials/token-source.js';
-import type { Membership } from '../fleet/membership.js';
 import { passesUnread } from '../gateway/failure.js';
 import { isConnectionLost, unreachable } from '../gateway/http-upstream.js';
 import { Redial } from '../gateway/redial.js';
@@ -12,10 +11,11 @@ import { parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
 import { chooseContinuation } from './choose-continuation.js';
 import type { Continuation } from './continuation.js';
+import { credentialHeaders } from './credential-headers.js';
 import { answerRequest, ownAnswer } from './failure-answer.js';
 import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
 import { resumeBody } from './resume-body.js';
-import type { RelayCall, RelayTools } from './served-membership.js';
+import type { RelayCall, RelayTools, ServedMembership } from './served-membership.js';
 import type { Session } from './sessions.js';
 import { assertWithinHeaderLimit, requestHeaders, responseHeaders } from './upstream-headers.js';
 import { writeAll } from './write-all.js';
@@ -117,7 +117,8 @@ class RequestRelay {
     for (;;) {
       if (this.#left) return;
       const askedAt = this.#tools.clock.monotonic();
-      const mayRefresh = replayable && !repeatedForToken;
+      // What was refused for its token has changed nothing, whatever its method.
+      const mayRefresh = !this.#hasBody && !repeatedForToken;
       const end = await this.#attempt({ token, headers, mayRefresh });
       if (end.kind === 'ended') return;
       if (end.kind === 'cut') {
@@ -218,7 +219,7 @@ class RequestRelay {
 
   #attempt(options: { token: AccessToken; headers: FlatHeaders; mayRefresh: boolean }): Promise<AttemptEnd> {
     const { served, request, target, beforeBody } = this.#call;
-    const headers = [...options.headers, 'Authorization', `Bearer ${options.token.value}`];
+    const headers = [...options.headers, ...credentialHeaders(served, options.token, options.headers)];
     assertWithinHeaderLimit(headers);
     if (this.#hasBody) beforeBody?.();
     const unlimited = this.#api.kind === 'watch' || this.#api.kind === 'log-follow';
@@ -227,7 +228,7 @@ class RequestRelay {
         response: this.#call.response,
         id: this.#call.id,
         api: this.#api,
-        membership: served.membership,
+        served,
         mayRefresh: options.mayRefresh,
         continuation: this.#continuation,
         now: () => this.#tools.clock.monotonic(),
@@ -291,7 +292,7 @@ interface ResponseRelayOptions {
   readonly response: ServerResponse;
   readonly id: string;
   readonly api: ApiRequest;
-  readonly membership: Membership;
+  readonly served: ServedMembership;
   readonly mayRefresh: boolean;
   readonly continuation: Continuation | undefined;
   readonly now: () => number;
@@ -379,7 +380,8 @@ class ResponseRelay implements ResponseSink {
     if (held === undefined) return;
     this.#held = undefined;
     const bytes = held.body.bytes();
-    const { api, membership, response, id } = this.#o;
+    const { api, served, response, id } = this.#o;
+    const { membership } = served;
     const verdict = judgeFailure({
       status: held.status,
       headers: held.headers,
@@ -387,6 +389,7 @@ class ResponseRelay implements ResponseSink {
       request: api,
       membership: membership.alias,
       about: membership,
+      renewal: served.tokens.renewal,
     });
     if (verdict.kind === 'pass') {
       this.#begin(held.status, held.statusText, held.headers);

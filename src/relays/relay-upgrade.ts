@@ -9,6 +9,7 @@ import { dialUpgrade } from '../gateway/upgrade-upstream.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
+import { credentialHeaders } from './credential-headers.js';
 import { heldBy, streamDialer } from './dial-stream.js';
 import { ownAnswer, type Refusal, refusalOf, writeRefusal } from './failure-answer.js';
 import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
@@ -68,8 +69,7 @@ export async function askUpstream(
     const headers = [
       ...requestHeaders(request.rawHeaders),
       ...options.extraHeaders,
-      'Authorization',
-      `Bearer ${token.value}`,
+      ...credentialHeaders(served, token, request.rawHeaders),
     ];
     assertWithinHeaderLimit(headers);
     const dialer = await streamDialer(tools, { served, holder: heldBy(call.session) }, options.signal);
@@ -113,7 +113,7 @@ export async function relayRefusal(
   }
   refusal.body.destroy();
   const body = collected.bytes();
-  const { membership } = call.served;
+  const { membership, tokens } = call.served;
   // An answer below 400 that is not 101 makes no sense to a client that asked for an upgrade.
   const status = refusal.status < 400 ? 502 : refusal.status;
   const verdict = judgeFailure({
@@ -123,6 +123,7 @@ export async function relayRefusal(
     request: api,
     membership: membership.alias,
     about: membership,
+    renewal: tokens.renewal,
     upgrade: upgradeAsked(call, api),
   });
   call.log.info(

@@ -4,10 +4,12 @@ import type { ClientOptions } from 'ws';
 import { WebSocket } from 'ws';
 import { CodedError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
+import type { AccessToken } from '../credentials/token-source.js';
 import { unreachable } from '../gateway/http-upstream.js';
 import type { StreamHolder } from '../gateway/stream-ledger.js';
 import { noAnswer, UPGRADE_DEADLINE_MS } from '../gateway/upgrade-upstream.js';
 import { chooseRemoteProtocol } from '../kubernetes/remote-command.js';
+import { credentialHeaders } from './credential-headers.js';
 import { heldBy, streamDialer } from './dial-stream.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
 import type { Session } from './sessions.js';
@@ -100,7 +102,7 @@ export async function dialRemoteCommand(
 ): Promise<Dialled> {
   for (let attempt = 0; ; attempt++) {
     const token = await call.served.tokens.get(signal);
-    const dialled = await dial(tools, call, { offered, token: token.value, signal });
+    const dialled = await dial(tools, call, { offered, token, signal });
     if (dialled.kind !== 'refused' || dialled.response.statusCode !== 401 || attempt > 0) return dialled;
     call.served.tokens.invalidate(token);
     dialled.response.destroy();
@@ -110,10 +112,10 @@ export async function dialRemoteCommand(
 async function dial(
   tools: RelayTools,
   call: RemoteCommandCall,
-  options: { offered: readonly string[]; token: string; signal: AbortSignal },
+  options: { offered: readonly string[]; token: AccessToken; signal: AbortSignal },
 ): Promise<Dialled> {
   const { address } = call.served;
-  const headers = headersForWs(call.headers, options.token);
+  const headers = headersForWs(call, options.token);
   // `ws` lets no name with a slash pass, in either direction.
   const plain = options.offered.filter((name) => !name.includes('/'));
   const slashed = options.offered.filter((name) => name.includes('/'));
@@ -183,8 +185,8 @@ async function dial(
 }
 
 /** `ws` wants an object: repeated names become lists, which it sends as repeated lines in order. */
-function headersForWs(raw: FlatHeaders, token: string): Record<string, string[]> {
-  const flat = [...requestHeaders(raw), 'Authorization', `Bearer ${token}`];
+function headersForWs({ headers: raw, served }: RemoteCommandCall, token: AccessToken): Record<string, string[]> {
+  const flat = [...requestHeaders(raw), ...credentialHeaders(served, token, raw)];
   assertWithinHeaderLimit(flat);
   const spelling = new Map<string, string>();
   const headers: Record<string, string[]> = {};

@@ -10,6 +10,7 @@ import type { ApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
 import { askCluster } from './ask-cluster.js';
 import type { Continuation } from './continuation.js';
+import { credentialHeaders } from './credential-headers.js';
 import { errorOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
 import type { Session } from './sessions.js';
@@ -175,7 +176,7 @@ async function attempt(options: ResumeOptions, target: string, onHead: () => voi
           address: served.address,
           method: 'GET',
           target: served.address.pathPrefix + target,
-          headers: [...headers, 'Authorization', `Bearer ${token.value}`],
+          headers: [...headers, ...credentialHeaders(served, token, headers)],
           body: null,
           headersTimeoutMs: continuation.headDeadlineMs,
           turn: { project: served.membership, urgent: true, client: clientGone },
@@ -263,6 +264,7 @@ class ResumeSink implements ResponseSink {
       request: api,
       membership: membership.alias,
       about: membership,
+      renewal: served.tokens.renewal,
     });
     if (verdict.kind === 'answer') this.#finish(verdict.retry === 'never' ? { kind: 'refused', answer: verdict } : CUT);
     else if (status === 401 || status === 429 || status >= 500) this.#finish(CUT);

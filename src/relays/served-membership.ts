@@ -17,6 +17,8 @@ export interface ServedMembership {
   readonly membership: Membership;
   readonly address: UpstreamAddress;
   readonly tokens: TokenSource;
+  /** Charged for the calls to the gateway too, where the identity says so. */
+  readonly quotaProject?: string;
   /** What becomes of an exec at a cutoff (a shell is reopened when it is not said), and of a held one without its client. */
   readonly exec?: { readonly onCutoff: OnCutoff; readonly lingerMs?: number };
 }

@@ -6,7 +6,7 @@ import { Agent } from 'undici';
 import { parse } from 'yaml';
 import { systemClock } from '../../src/base/clock.js';
 import { silentLogger } from '../../src/base/log.js';
-import { createTokenSource } from '../../src/credentials/identities.js';
+import { Identities } from '../../src/credentials/identities.js';
 import type { ClusterBackend } from '../../src/emulator/cluster-backend.js';
 import { type EmulatedMembership, startEmulator } from '../../src/emulator/emulator.js';
 
@@ -115,14 +115,13 @@ if (gcloud === undefined) {
     const key = join(folder, 'source-key.json');
     writeFileSync(key, JSON.stringify(emulator.issueServiceAccountKey('source@demo-project.iam.gserviceaccount.com')));
     const tokens = (identity: Record<string, string>) => {
-      const source = createTokenSource({
-        name: 'default',
-        identity: { source: 'gcloud' },
+      const source = new Identities({
         clock: systemClock,
         log: silentLogger,
         env: { ...env, ...identity },
+        universe: 'googleapis.com',
         iam: { endpoint: emulator.plainUrl, dispatcher: new Agent() },
-      });
+      }).open('default', { source: 'gcloud' });
       t.teardown(() => source.close());
       return source;
     };

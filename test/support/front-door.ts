@@ -7,7 +7,8 @@ import { createAuthority, issueServerCertificate } from '../../src/base/certific
 import { type Clock, systemClock } from '../../src/base/clock.js';
 import { silentLogger } from '../../src/base/log.js';
 import { Wakes } from '../../src/base/wake.js';
-import type { AccessToken, TokenSource } from '../../src/credentials/token-source.js';
+import type { Principal } from '../../src/credentials/principal.js';
+import type { AccessToken, TokenSnapshot, TokenSource } from '../../src/credentials/token-source.js';
 import type { Membership } from '../../src/fleet/membership.js';
 import { FrontDoor } from '../../src/frontdoor/front-door.js';
 import type { OwnApiSource } from '../../src/frontdoor/own-api.js';
@@ -23,6 +24,9 @@ import { PlainContainers } from '../../src/relays/survive/plain-containers.js';
 /** A token source that hands out numbered tokens and counts refusals. */
 export class NumberedTokens implements TokenSource {
   readonly description = 'numbered test tokens';
+  principal: Principal = { account: 'dev@example.com', chain: [], universe: 'googleapis.com' };
+  readonly origin = 'adc';
+  readonly renewal = 'log in again, with: gcloud auth login';
   issued = 1;
   refused = 0;
 
@@ -39,8 +43,8 @@ export class NumberedTokens implements TokenSource {
     this.issued++;
   }
 
-  snapshot(): Record<string, never> {
-    return {};
+  snapshot(): TokenSnapshot {
+    return { hasToken: true };
   }
 
   close(): void {}

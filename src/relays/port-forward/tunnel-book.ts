@@ -1,3 +1,4 @@
+import { principalKey } from '../../credentials/principal.js';
 import { parseApiRequest } from '../../kubernetes/api-request.js';
 import type { Dialled } from '../remote-command-upstream.js';
 import type { RelayTools } from '../served-membership.js';
@@ -70,16 +71,20 @@ export class TunnelBook {
   }
 }
 
-/** Two clients share exactly when nothing that the gateway or the cluster could tell them apart by differs. */
+/**
+ * Two clients share exactly when nothing that the gateway or the cluster could tell them apart by differs. Who has
+ * switched accounts does not get a tunnel of the previous one.
+ */
 function sharingKey({ served, target, headers }: TunnelClient): string {
-  const { membership, address } = served;
+  const { membership, address, tokens, quotaProject } = served;
   const sent = requestHeaders(headers);
   const telling: string[] = [];
   for (let i = 0; i + 1 < sent.length; i += 2) {
     const name = String(sent[i]).toLowerCase();
     if (!MEANINGLESS.test(name)) telling.push(name, String(sent[i + 1]));
   }
-  return JSON.stringify([membership.name, membership.identity, address.host, address.pathPrefix, target, telling]);
+  const principal = [membership.identity, principalKey(tokens.principal), quotaProject ?? ''];
+  return JSON.stringify([membership.name, principal, address.host, address.pathPrefix, target, telling]);
 }
 
 function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {

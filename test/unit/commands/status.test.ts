@@ -26,6 +26,8 @@ function membership(n: number, changes: Partial<MembershipView> = {}): Membershi
     endpointSource: 'formula',
     identity: 'default',
     principal: 'dev@example.com',
+    chain: [],
+    hasToken: true,
     policy: 'full',
     tokenExpiresAt: 41 * MINUTE,
     ...changes,
@@ -81,7 +83,11 @@ t.test('how an identity got its token, and why it did not', async (t) => {
   const changes = {
     identitySource: 'gcloud',
     tokenRefreshedAt: -3 * MINUTE,
-    tokenFailure: { at: -MINUTE, message: 'Google asks for a new login; run: gcloud auth login' },
+    tokenFailure: {
+      at: -MINUTE,
+      code: 'reauthentication-required',
+      message: 'Google asks for a new login; run: gcloud auth login',
+    },
   };
   const text = statusText(facts([membership(1, changes)]), { all: false });
   t.match(text, 'default [gcloud]: dev@example.com, token expires in 41m, refreshed 3m ago\n');

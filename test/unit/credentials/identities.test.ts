@@ -1,172 +1,128 @@
-import { once } from 'node:events';
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import { Agent } from 'undici';
-import { createLogger } from '../../../src/base/log.js';
+import t from 'tap';
 import type { GcloudRun } from '../../../src/credentials/gcloud.js';
-import { createTokenSource, type IdentitySettings } from '../../../src/credentials/identities.js';
-import type { TokenSource } from '../../../src/credentials/token-source.js';
-import { FakeClock } from '../../support/fake-clock.js';
+import { declaredUniverse } from '../../../src/credentials/identities.js';
+import { principalKey } from '../../../src/credentials/principal.js';
+import { GcloudMachine, HOUR, MINUTE } from '../../support/gcloud-machine.js';
+import { serve } from '../../support/token-endpoint.js';
 
-const HOUR = 3_600_000;
-
-/** A machine with a gcloud whose answers the test gives. */
-class Machine {
-  readonly clock = new FakeClock();
-  readonly folder: string;
-  readonly env: Record<string, string>;
-  readonly runs: { readonly args: readonly string[]; readonly env: Readonly<Record<string, string | undefined>> }[] =
-    [];
-  readonly logs: string[] = [];
-  answer: () => Partial<GcloudRun> | Promise<Partial<GcloudRun>> = () => this.token('ya29.first');
-  #changes = 0;
-
-  constructor(t: Test, account = 'dev@example.com') {
-    this.folder = t.testdir({ bin: { gcloud: '' }, gcloud: { configurations: {} } });
-    chmodSync(join(this.folder, 'bin/gcloud'), 0o755);
-    this.env = { PATH: join(this.folder, 'bin'), HOME: this.folder, CLOUDSDK_CONFIG: join(this.folder, 'gcloud') };
-    this.configure('default', account);
-    this.write('gcloud/credentials.db', '');
-  }
-
-  write(path: string, text: string): void {
-    // Sizes differ, so that a test does not depend on the resolution of the file system's clock.
-    const filler = ' '.repeat(++this.#changes);
-    writeFileSync(join(this.folder, path), text + filler);
-  }
-
-  configure(name: string, account: string, more = ''): void {
-    mkdirSync(join(this.folder, 'gcloud/configurations'), { recursive: true });
-    this.write(`gcloud/configurations/config_${name}`, `[core]\naccount = ${account}\n${more}\n`);
-  }
-
-  token(value: string, lifeMs = HOUR): Partial<GcloudRun> {
-    const token_expiry = new Date(this.clock.now() + lifeMs).toISOString();
-    return { stdout: JSON.stringify({ credential: { access_token: value, token_expiry } }) };
-  }
-
-  source(identity: Partial<IdentitySettings> = {}, iam = 'http://127.0.0.1:9'): TokenSource {
-    return createTokenSource({
-      name: 'ci',
-      identity: { source: 'gcloud', ...identity },
-      clock: this.clock,
-      log: createLogger({ level: 'trace', format: 'json', write: (line: string) => this.logs.push(line) }),
-      env: this.env,
-      iam: { endpoint: iam, dispatcher: new Agent() },
-      run: async (_program, args, { env }) => {
-        this.runs.push({ args, env });
-        return { code: 0, stdout: '', stderr: '', ...(await this.answer()) };
-      },
-    });
-  }
-}
-
-t.test('gcloud is asked as the auth plugin asks it, once however many want a token', async (t) => {
-  const machine = new Machine(t);
-  const source = machine.source();
-  t.equal(source.description, 'dev@example.com');
-  const tokens = await Promise.all(Array.from({ length: 50 }, () => source.get()));
-  t.strictSame(new Set(tokens.map(({ value }) => value)), new Set(['ya29.first']));
-  t.equal(machine.runs.length, 1);
-  t.strictSame(machine.runs[0]?.args, ['config', 'config-helper', '--format=json', '--min-expiry=600s']);
-  t.equal(machine.runs[0]?.env['CLOUDSDK_CORE_DISABLE_PROMPTS'], '1');
-  t.equal(source.snapshot().expiresAt, machine.clock.now() + HOUR);
+t.test('identities that are incomplete are refused by name', async (t) => {
+  const machine = new GcloudMachine(t);
+  t.throws(() => machine.source({ impersonate: ['a b@c'] }), { message: /identity ci: .*"a b@c" is no e-mail/ });
+  t.throws(() => machine.source({ source: 'token-file' }), { message: /identity ci: .*needs tokenFile/ });
+  t.throws(() => machine.source({ source: 'key-file', keyFile: '' }), { message: /identity ci: .*needs keyFile/ });
 });
 
-t.test('a refused token is not taken from gcloud’s own cache again', async (t) => {
-  const machine = new Machine(t);
-  const source = machine.source({ account: 'ops@example.com' });
-  source.invalidate(await source.get());
-  machine.answer = () => machine.token('ya29.second');
-  t.equal((await source.get()).value, 'ya29.second');
-  t.strictSame(machine.runs[1]?.args.slice(3), ['--force-auth-refresh', '--account=ops@example.com']);
-  machine.clock.advance(HOUR);
-  await source.get();
-  t.strictSame(machine.runs[2]?.args.slice(3), ['--min-expiry=600s', '--account=ops@example.com'], 'only once');
-});
-
-t.test('an expiry that gcloud does not tell: looked at again after a while', async (t) => {
-  const machine = new Machine(t);
-  machine.answer = () => ({
-    stdout: JSON.stringify({ credential: { access_token: 'ya29.file', token_expiry: null } }),
-  });
-  const source = machine.source();
-  await source.get();
-  machine.clock.advance(6 * 60_000);
-  await source.get();
-  t.equal(machine.runs.length, 2);
-});
-
-t.test('who must act is told what to type; nobody else is asked meanwhile', async (t) => {
-  const folder = /CLOUDSDK_CONFIG=\S+ gcloud auth login/;
-  for (const [stderr, code, message] of [
-    ['ERROR: (gcloud.config.config-helper) Reauthentication required.', 'reauthentication-required', folder],
-    [
-      "ERROR: There was a problem refreshing your current auth tokens: ('invalid_grant: Bad Request')",
-      'credentials-revoked',
-      folder,
-    ],
-    [
-      'ERROR: (gcloud.config.config-helper) You do not currently have an active account selected.',
-      'credentials-missing',
-      folder,
-    ],
-    ['ERROR: (gcloud.x) Something ya29.secret-token else', 'token-unavailable', /code 1: Something \[token\] else/],
-  ] as const) {
-    const machine = new Machine(t);
-    machine.answer = () => ({ code: 1, stderr });
-    const source = machine.source();
-    await Promise.all(Array.from({ length: 50 }, () => t.rejects(source.get(), { code, message })));
-    await t.rejects(source.get(), { code });
-    t.equal(machine.runs.length, 1);
-  }
-  const machine = new Machine(t);
-  machine.answer = () => ({ stdout: 'Your token is ya29.oops' });
-  await t.rejects(machine.source().get(), { message: /printed no access token/ });
-  rmSync(join(machine.folder, 'bin/gcloud'));
-  machine.env['PATH'] = '/nowhere';
-  const found = machine.source();
-  // Where the real one is installed in a usual place, it is found there.
-  await found.get().then(
-    () => t.fail('the double answers without a token'),
-    (error: { code: string }) => t.match(error.code, /gcloud-missing|token-unavailable/),
-  );
-});
-
-t.test('a night without a login: one gcloud for each pause', async (t) => {
-  const machine = new Machine(t);
+t.test('a night without a login: one gcloud for each pause, however many clients and identities', async (t) => {
+  const machine = new GcloudMachine(t);
   machine.answer = () => ({ code: 1, stderr: 'ERROR: Reauthentication required.' });
-  const source = machine.source();
-  for (let minute = 0; minute < 8 * 60; minute++) {
-    await Promise.all(Array.from({ length: 50 }, () => source.get().catch(() => {})));
-    machine.clock.advance(60_000);
+  const book = machine.identities();
+  const sources = [
+    book.open('default', { source: 'auto' }),
+    book.open('work', { source: 'gcloud' }),
+    book.open('deployer', { source: 'gcloud', impersonate: ['a@p.iam.gserviceaccount.com'] }),
+  ];
+  let answers = 0;
+  for (let second = 0; second < 8 * 3600; second += 30) {
+    const clients = Array.from({ length: 50 }, (_client, n) => sources[n % sources.length]);
+    await Promise.all(
+      clients.map((source) =>
+        source?.get().catch(({ message }: Error) => (answers += /gcloud auth login/.test(message) ? 1 : 0)),
+      ),
+    );
+    machine.clock.advance(30_000);
   }
-  t.ok(machine.runs.length <= 8 * 60 + 10, `${machine.runs.length} runs`);
+  t.equal(answers, 50 * 8 * 120, 'every one of them was told what to type');
+  // A pause is a minute at its longest, and at its shortest half of that.
+  t.ok(machine.runs.length <= 8 * 120 + 10, `${machine.runs.length} processes`);
   machine.write('gcloud/credentials.db', 'login');
   machine.answer = () => machine.token('ya29.morning');
   machine.clock.advance(1000);
-  t.equal((await source.get()).value, 'ya29.morning', 'at once after the login');
+  t.equal((await sources[0]?.get())?.value, 'ya29.morning', 'at once after the login');
+  t.equal((await sources[1]?.get())?.value, 'ya29.morning');
+});
+
+t.test('Google refuses every token: no gcloud for each request', async (t) => {
+  const machine = new GcloudMachine(t);
+  let issued = 0;
+  machine.answer = () => machine.token(`ya29.${++issued}`);
+  const source = machine.source();
+  for (let second = 0; second < 3600; second++) {
+    const tokens = await Promise.all(Array.from({ length: 5 }, () => source.get()));
+    for (const token of tokens) source.invalidate(token);
+    machine.clock.advance(1000);
+  }
+  t.ok(machine.runs.length <= 70, `${machine.runs.length} processes in an hour`);
+  machine.clock.advance(10 * MINUTE);
+  const before = machine.runs.length;
+  source.invalidate(await source.get());
+  await source.get();
+  t.equal(machine.runs.length, before + 1, 'a single refusal later is answered by a new token at once');
+});
+
+t.test('a day with a login: nobody waits for a token after the first, and sleep does no harm', async (t) => {
+  const machine = new GcloudMachine(t);
+  let issued = 0;
+  machine.answer = () => machine.token(`ya29.${++issued}`);
+  const source = machine.source();
+  const ends = new Map<string, number>();
+  let waits = 0;
+  const ask = async (): Promise<void> => {
+    const runs = machine.runs.length;
+    const token = await source.get();
+    const { expiresAt = 0 } = token;
+    ends.set(token.value, expiresAt);
+    if (machine.runs.length > runs && token.value === `ya29.${issued}`) waits++;
+    if (expiresAt <= machine.clock.now()) t.fail(`an expired token at ${new Date(machine.clock.now()).toISOString()}`);
+  };
+  await ask();
+  for (let minute = 0; minute < 24 * 60; minute++) {
+    if (minute === 12 * 60) {
+      // Eight hours with the lid closed: the daemon notices, or does not.
+      machine.clock.sleepMachine(8 * HOUR);
+      source.renew();
+    }
+    if (minute === 18 * 60) machine.clock.sleepMachine(3 * HOUR);
+    await Promise.all([ask(), ask()]);
+    machine.clock.advance(MINUTE);
+    // What runs in the background has the time that it needs.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.ok(waits <= 3, `${waits} requests waited: the first, and one after each sleep`);
+  t.ok(machine.runs.length >= 24 && machine.runs.length <= 30, `${machine.runs.length} refreshes in a day`);
 });
 
 t.test('another account: no token of the previous one, and the switch is told', async (t) => {
-  const machine = new Machine(t);
+  const machine = new GcloudMachine(t);
   const source = machine.source();
   await source.get();
+  const before = principalKey(source.principal);
   machine.configure('work', 'ops@example.com');
   machine.write('gcloud/active_config', 'work');
   machine.answer = () => machine.token('ya29.ops');
   machine.clock.advance(1000);
+  t.equal(source.description, 'ops@example.com', 'noticed without a request');
+  t.not(principalKey(source.principal), before);
   t.equal((await source.get()).value, 'ya29.ops');
-  t.equal(source.description, 'ops@example.com');
   t.match(machine.logs.join(''), /dev@example\.com.*ops@example\.com.*principal has changed/);
   t.notMatch(machine.logs.join(''), /ya29/);
 });
 
+t.test('the same account in another configuration is another principal', async (t) => {
+  const machine = new GcloudMachine(t);
+  const source = machine.source();
+  const before = principalKey(source.principal);
+  machine.configure('work', 'dev@example.com');
+  machine.write('gcloud/active_config', 'work');
+  machine.clock.advance(1000);
+  await source.get();
+  t.not(principalKey(source.principal), before);
+  t.match(machine.logs.join(''), /"configurationBefore":"default","configurationNow":"work"/);
+});
+
 t.test('a switch while a token is fetched: that token is dropped', async (t) => {
-  const machine = new Machine(t);
+  const machine = new GcloudMachine(t);
   let finish = (_run: Partial<GcloudRun>): void => {};
   machine.answer = () =>
     new Promise((resolve) => {
@@ -179,13 +135,14 @@ t.test('a switch while a token is fetched: that token is dropped', async (t) => 
   machine.answer = () => machine.token('ya29.ops');
   finish(machine.token('ya29.dev'));
   t.equal((await got).value, 'ya29.ops');
-  t.equal(source.description, 'b@p.iam (through ops@example.com)');
+  t.equal(source.description, 'b@p.iam (through ops@example.com, a@p.iam)');
 });
 
-t.test('auto: a named account, then a file of credentials, then gcloud', async (t) => {
-  const machine = new Machine(t);
+t.test('auto: a named account, then a file of credentials, then gcloud, then the metadata server', async (t) => {
+  const machine = new GcloudMachine(t);
   const source = machine.source({ source: 'auto' });
   t.equal((await source.get()).value, 'ya29.first');
+  t.equal(source.origin, 'gcloud');
   t.match(machine.logs[0], /source: gcloud/);
   machine.write(
     'gcloud/application_default_credentials.json',
@@ -194,95 +151,54 @@ t.test('auto: a named account, then a file of credentials, then gcloud', async (
   machine.clock.advance(1000);
   await t.rejects(source.get(), 'the file is taken from now on');
   t.equal(source.description, 'adc@example.com');
-  t.equal((await machine.source({ source: 'auto', account: 'me@example.com' }).get()).value, 'ya29.first');
-  const bare = new Machine(t);
-  rmSync(join(bare.folder, 'gcloud/credentials.db'));
-  bare.source({ source: 'auto' });
-  t.match(bare.logs[0], /the metadata server/);
-});
-
-interface IamAnswer {
-  readonly status: number;
-  readonly body: unknown;
-}
-
-async function iam(t: Test, answer: (target: string, delegates: string[]) => IamAnswer) {
-  const asked: { target: string; delegates: string[]; authorization: string; scope: string[] }[] = [];
-  const server = createServer(async (request, response) => {
-    let text = '';
-    for await (const chunk of request) text += String(chunk);
-    const { delegates, scope } = JSON.parse(text) as { delegates: string[]; scope: string[] };
-    const target = decodeURIComponent(/serviceAccounts\/(.+):generate/.exec(request.url ?? '')?.[1] ?? '');
-    asked.push({ target, delegates, scope, authorization: request.headers.authorization ?? '' });
-    const { status, body } = answer(target, delegates);
-    response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { asked, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
-}
-
-t.test('a chain: each asks for the next, and the last one is who we are', async (t) => {
-  const machine = new Machine(t);
-  const expireTime = new Date(machine.clock.now() + HOUR).toISOString();
-  const google = await iam(t, () => ({ status: 200, body: { accessToken: 'ya29.robot', expireTime } }));
-  const source = machine.source(
-    { impersonate: ['a@p.iam.gserviceaccount.com', 'b@p.iam.gserviceaccount.com'] },
-    google.url,
-  );
-  t.equal(source.description, 'b@p.iam.gserviceaccount.com (through dev@example.com, a@p.iam.gserviceaccount.com)');
-  t.strictSame(await source.get(), { value: 'ya29.robot', expiresAt: machine.clock.now() + HOUR });
-  t.match(google.asked, [
-    {
-      target: 'b@p.iam.gserviceaccount.com',
-      delegates: ['projects/-/serviceAccounts/a@p.iam.gserviceaccount.com'],
-      authorization: 'Bearer ya29.first',
-      scope: [/cloud-platform/, /userinfo.email/],
-    },
-  ]);
-  machine.configure('default', 'ops@example.com');
-  machine.answer = () => machine.token('ya29.ops');
-  machine.clock.advance(1000);
-  await source.get();
-  t.equal(google.asked[1]?.authorization, 'Bearer ya29.ops', 'a switch at the beginning begins the chain anew');
-});
-
-t.test('the hop that fails is named, with what mends it', async (t) => {
-  const machine = new Machine(t);
-  const denied = {
-    status: 403,
-    body: { error: { message: "Permission 'iam.serviceAccounts.getAccessToken' denied" } },
-  };
-  const fine = { status: 200, body: { accessToken: 'ya29.x', expireTime: '2030-01-01T00:00:00Z' } };
-  const chain = ['a@p.iam.gserviceaccount.com', 'b@p.iam.gserviceaccount.com', 'c@p.iam.gserviceaccount.com'];
-  for (const [failing, asker] of [
-    [0, 'user:dev@example.com'],
-    [1, 'serviceAccount:a@p.iam.gserviceaccount.com'],
-    [2, 'serviceAccount:b@p.iam.gserviceaccount.com'],
-  ] as const) {
-    const google = await iam(t, (_target, delegates) => (delegates.length >= failing ? denied : fine));
-    await t.rejects(machine.source({ impersonate: chain }, google.url).get(), {
-      code: 'impersonation-denied',
-      message: new RegExp(
-        `hop ${failing + 1} of 3 .*add-iam-policy-binding ${chain[failing]} --member=${asker} --role`,
-      ),
-    });
+  t.equal(source.origin, 'adc');
+  t.match(machine.logs.join(''), /dev@example\.com.*adc@example\.com.*principal has changed/);
+  for (const named of [{ account: 'me@example.com' }, { configuration: 'default' }]) {
+    t.equal(machine.source({ source: 'auto', ...named }).origin, 'gcloud', 'who names what is gcloud’s means gcloud');
   }
+  rmSync(join(machine.folder, 'gcloud/application_default_credentials.json'));
+  rmSync(join(machine.folder, 'gcloud/credentials.db'));
+  machine.clock.advance(1000);
+  t.equal(source.origin, 'metadata-server');
+  t.match(machine.logs.join(''), /the metadata server/);
+  machine.env['CLOUDSDK_AUTH_ACCESS_TOKEN_FILE'] = '/run/token';
+  machine.clock.advance(1000);
+  t.equal(source.origin, 'gcloud', 'a login of any kind');
 });
 
-t.test('a base token that iamcredentials refuses is replaced once; its troubles are told as such', async (t) => {
-  const machine = new Machine(t);
-  const google = await iam(t, () => ({ status: 401, body: {} }));
-  await t.rejects(machine.source({ impersonate: ['a@p.iam'] }, google.url).get(), { message: /HTTP 401/ });
-  t.equal(google.asked.length, 2);
-  t.match(machine.runs[1]?.args, ['config', 'config-helper', '--format=json', '--force-auth-refresh']);
-  await t.rejects(machine.source({ impersonate: ['a@p.iam'] }).get(), {
-    code: 'token-unavailable',
-    message: /no answer from 127\.0\.0\.1:9/,
+t.test('identities of one login share it, each with its own quota project', async (t) => {
+  const machine = new GcloudMachine(t);
+  const expireTime = (): string => new Date(machine.clock.now() + HOUR).toISOString();
+  const charged: unknown[] = [];
+  const google = await serve(t, (request, _body, response) => {
+    charged.push(request.headers['x-goog-user-project']);
+    response.sendDate = false;
+    response.end(JSON.stringify({ accessToken: `ya29.robot-${charged.length}`, expireTime: expireTime() }));
   });
-  const broken = await iam(t, () => ({ status: 503, body: 'no' }));
-  await t.rejects(machine.source({ impersonate: ['a@p.iam'] }, broken.url).get(), { message: /HTTP 503/ });
+  const book = machine.identities(google);
+  const chain = ['a@p.iam.gserviceaccount.com'];
+  const one = book.open('one', { source: 'gcloud', impersonate: chain, quotaProject: 'p1' });
+  const two = book.open('two', { source: 'gcloud', impersonate: chain, quotaProject: 'p2' });
+  t.not((await one.get()).value, (await two.get()).value);
+  t.equal(machine.runs.length, 1, 'one gcloud for both');
+  t.strictSame(charged, ['p1', 'p2']);
+  t.not(principalKey(one.principal), principalKey(two.principal));
+  one.close();
+  machine.clock.advance(HOUR);
+  await two.get();
+  t.equal(machine.runs.length, 2, 'who closes takes nothing from the other');
+});
+
+t.test('the universe that credentials say they are of', async (t) => {
+  const machine = new GcloudMachine(t);
+  const { env } = machine;
+  t.equal(declaredUniverse({ source: 'gcloud' }, env), 'googleapis.com');
+  machine.configure('sovereign', 'dev@example.com', 'universe_domain = example.cloud');
+  t.equal(declaredUniverse({ source: 'gcloud', configuration: 'sovereign' }, env), 'example.cloud');
+  const keyFile = join(machine.folder, 'key.json');
+  writeFileSync(keyFile, JSON.stringify({ type: 'service_account', universe_domain: 'example.cloud' }));
+  t.equal(declaredUniverse({ source: 'key-file', keyFile }, env), 'example.cloud');
+  t.equal(declaredUniverse({ source: 'key-file', keyFile: '/nowhere' }, env), undefined);
+  t.equal(declaredUniverse({ source: 'token-file', tokenFile: '/run/token' }, env), undefined);
+  t.equal(declaredUniverse({ source: 'adc' }, { ...env, GOOGLE_APPLICATION_CREDENTIALS: keyFile }), 'example.cloud');
 });

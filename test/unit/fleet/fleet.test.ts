@@ -67,6 +67,7 @@ function scene(options: Partial<FleetOptions> & { cached?: unknown } = {}): {
   const fleet = createFleet({
     projects: ['demo'],
     pinned: [],
+    universe: 'googleapis.com',
     hub,
     clock,
     log: silentLogger,
@@ -385,7 +386,10 @@ t.test('a listing takes all pages, both forms of unreachable, and leaves lost cl
       return pages[new URL(url).searchParams.get('pageToken') ?? ''];
     },
   };
-  const hub = createHubClient({ json, endpoints: { gkehub: 'https://hub', cloudresourcemanager: 'https://crm' } });
+  const hub = createHubClient({
+    json,
+    endpoints: { universeDomain: 'googleapis.com', gkehub: 'https://hub', cloudresourcemanager: 'https://crm' },
+  });
   const { memberships, unreachable } = await hub.list('demo');
   t.strictSame(unreachable, ['us-east1', 'us-west1']);
   t.match(memberships, [
@@ -404,7 +408,7 @@ t.test('generateCredentials is asked at the host of the location', async (t) => 
       return { endpoint: 'https://us-east1-connectgateway.googleapis.com/v1/x/' };
     },
   };
-  const endpoints = { gkehub: 'https://hub', cloudresourcemanager: 'https://crm' };
+  const endpoints = { universeDomain: 'googleapis.com', gkehub: 'https://hub', cloudresourcemanager: 'https://crm' };
   const path = { project: '1', location: 'us-east1', id: 'm' };
   t.equal(
     await createHubClient({ json, endpoints }).endpoint(path),
@@ -419,7 +423,7 @@ t.test('generateCredentials is asked at the host of the location', async (t) => 
 });
 
 t.test('the number of a project comes from its resource name', async (t) => {
-  const endpoints = { gkehub: 'https://hub', cloudresourcemanager: 'https://crm' };
+  const endpoints = { universeDomain: 'googleapis.com', gkehub: 'https://hub', cloudresourcemanager: 'https://crm' };
   const asked: string[] = [];
   const hub = (answer: unknown): HubClient => {
     const get = async (url: string): Promise<unknown> => {
@@ -439,7 +443,7 @@ t.test('names', async (t) => {
   t.equal(parseMembershipName('projects/p/memberships/m'), undefined);
   const path = { project: '1', location: 'global', id: 'm' };
   t.equal(
-    endpointByFormula(path, { gke: false }),
+    endpointByFormula(path, { gke: false, universe: 'googleapis.com' }),
     'https://connectgateway.googleapis.com/v1/projects/1/locations/global/memberships/m',
   );
   const named = ['p/us/m', 'p/eu/m', 'q/eu/m', 'p/us/n'].map((text) => {

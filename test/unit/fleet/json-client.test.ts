@@ -44,7 +44,6 @@ async function scene(
     tokens: () => countingTokens(refused),
     dispatcher,
     clock,
-    quotaProject: 'payer',
     random: () => 1,
   });
   const pauses: number[] = [];
@@ -71,10 +70,13 @@ async function scene(
 function countingTokens(refused: string[]): TokenSource {
   return {
     description: 'test',
+    principal: { account: 'dev@example.com', chain: [], universe: 'googleapis.com', quotaProject: 'payer' },
+    origin: 'adc',
+    renewal: '',
     get: async () => ({ value: `t${refused.length}` }),
     renew: () => undefined,
     invalidate: (token: AccessToken) => void refused.push(token.value),
-    snapshot: () => ({}),
+    snapshot: () => ({ hasToken: true }),
     close: () => {},
   };
 }
