@@ -69,7 +69,7 @@ export function noFileCredentials(options: {
       universe,
       ...(quotaProject ? { quotaProject } : {}),
     },
-    renewal: `log in, with: ${LOGIN}`,
+    renewal: `run: ${LOGIN}`,
   });
 }
 
@@ -101,7 +101,7 @@ function renewalOf({ json, chain }: Peeled, file: CredentialsFile, env: Environm
   switch (json.type) {
     case 'service_account': {
       const account = accountOf(json) ?? 'ACCOUNT';
-      return `make a new key, with: gcloud iam service-accounts keys create ${shellQuoted(file.path)} --iam-account=${account}`;
+      return `make a new key; run: gcloud iam service-accounts keys create ${shellQuoted(file.path)} --iam-account=${account}`;
     }
     case 'external_account': {
       const { file: from, url } = (json['credential_source'] ?? {}) as { file?: unknown; url?: unknown };
@@ -113,7 +113,7 @@ function renewalOf({ json, chain }: Peeled, file: CredentialsFile, env: Environm
       // A login is written to one place, whatever file the daemon has been told to use.
       const copy = file.path === written ? '' : ` && cp ${shellQuoted(written)} ${shellQuoted(file.path)}`;
       const become = chain.length === 0 ? '' : ` --impersonate-service-account=${chain.join(',')}`;
-      return `log in again, with: ${folder ? `CLOUDSDK_CONFIG=${shellQuoted(folder)} ` : ''}${LOGIN}${become}${copy}`;
+      return `run: ${folder ? `CLOUDSDK_CONFIG=${shellQuoted(folder)} ` : ''}${LOGIN}${become}${copy}`;
     }
   }
 }

@@ -32,19 +32,19 @@ const ROWS: readonly Row[] = [
     words: /Context.?Aware Access|Account restricted/i,
     code: 'access-blocked',
     message: ({ account }) =>
-      `your organisation's context-aware access does not let ${account} in from this machine; see why with: gcloud auth login, in a browser of a managed device`,
+      `your organisation's context-aware access does not let ${account} in from this machine; see why in the browser of a managed device; run: gcloud auth login`,
   },
   {
     words: /Failed to impersonate \[([^\]]+)\]/,
     code: 'impersonation-denied',
     message: ({ account, found: [, target] }) =>
-      `gcloud may not impersonate ${target} as ${account}; run: gcloud iam service-accounts add-iam-policy-binding ${target} --member='${iamMember(account) ?? 'MEMBER'}' --role=roles/iam.serviceAccountTokenCreator`,
+      `gcloud may not impersonate ${target} as ${account}; run: gcloud iam service-accounts add-iam-policy-binding ${target} --member=${iamMember(account) ?? 'MEMBER'} --role=roles/iam.serviceAccountTokenCreator`,
   },
   {
     words: /Invalid JWT[^\n]*(?:reasonable timeframe|short-lived)/,
     code: 'clock-skewed',
     message: ({ account }) =>
-      `Google refused what the key of ${account} has signed because of its time; set the clock of this machine, for example with: sudo timedatectl set-ntp true`,
+      `Google refused what the key of ${account} has signed because of its time; set the clock of this machine; run: sudo timedatectl set-ntp true`,
   },
   {
     words: /active account selected|not have any (?:valid|credentialed)|Could not open the configuration file/,
@@ -55,7 +55,7 @@ const ROWS: readonly Row[] = [
     words: /Unable to read file \[([^\]]+)\]/,
     code: 'credentials-unreadable',
     message: ({ found: [, file] }) =>
-      `gcloud cannot read the file ${file} that auth/access_token_file or auth/credential_file_override names; see with: gcloud config list`,
+      `gcloud cannot read the file ${file} that auth/access_token_file or auth/credential_file_override names; see where it is named; run: gcloud config list`,
   },
   {
     words: /invalid_grant|expired or revoked/,

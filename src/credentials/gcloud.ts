@@ -57,7 +57,7 @@ export interface GcloudOptions {
 export function gcloudCredentials(options: GcloudOptions): Credentials {
   const { account, env, clock, run = runProgram } = options;
   const principal = principalOf(options);
-  const renewal = `log in again, with: ${loginCommand(options)}`;
+  const renewal = `run: ${loginCommand(options)}`;
   return {
     ...{ principal, renewal },
     origin: 'gcloud',

@@ -33,7 +33,7 @@ export function explainGoogle(error: unknown, { json, path, heard, renewal }: Fa
   if (code === 'access_denied' && /account restricted/i.test(text)) {
     return refuse(
       'access-blocked',
-      `your organisation's context-aware access does not let the login of ${path} in from this machine; see why with: gcloud auth application-default login, in a browser of a managed device`,
+      `your organisation's context-aware access does not let the login of ${path} in from this machine; see why in the browser of a managed device; run: gcloud auth application-default login`,
     );
   }
   if (code !== 'invalid_grant' && !/invalid_grant/.test(text)) {
@@ -57,7 +57,7 @@ function skewText(aheadMs: number): string {
   const minutes = Math.round(Math.abs(aheadMs) / 60_000);
   const off =
     minutes === 0 ? '' : `this machine's clock is ${minutes} minutes ${aheadMs > 0 ? 'ahead of' : 'behind'} Google's: `;
-  return `${off}set it, for example with: sudo timedatectl set-ntp true`;
+  return `${off}set it; run: sudo timedatectl set-ntp true`;
 }
 
 function toldBy(error: unknown): { code: string; subtype: string; text: string } {

@@ -1,6 +1,7 @@
 import { type Dispatcher, request } from 'undici';
 import { type Clock, sleep } from '../base/clock.js';
 import { type CodedError, describeError } from '../base/errors.js';
+import { shellQuoted } from '../base/shell-quoted.js';
 import { credentialsError, oneLine } from './credentials-error.js';
 import { SCOPES } from './google.js';
 import { iamMember } from './principal.js';
@@ -162,7 +163,7 @@ async function explain(
   if (told.status === 404) {
     return credentialsError(
       'impersonation-denied',
-      `${place}: there is no service account ${target} (${told.message}); correct identities.*.impersonate, and see which there are, with: gcloud iam service-accounts list`,
+      `${place}: there is no service account ${target} (${told.message}); correct identities.*.impersonate, and to see which there are, run: gcloud iam service-accounts list`,
     );
   }
   const member = iamMember(asker) ?? 'MEMBER';
@@ -172,7 +173,7 @@ async function explain(
   return credentialsError(
     'impersonation-denied',
     `${place}: ${asker} may not become ${target} (${told.message}); run: ` +
-      `gcloud iam service-accounts add-iam-policy-binding ${target} --member='${member}' --role=${role}`,
+      `gcloud iam service-accounts add-iam-policy-binding ${target} --member=${shellQuoted(member)} --role=${role}`,
   );
 }
 

@@ -33,7 +33,7 @@ export class TokenFile implements TokenSource {
       ...(quotaProject === undefined ? {} : { quotaProject }),
     };
     this.description = this.principal.account;
-    this.renewal = `put a fresh access token into the file, for example with: gcloud auth print-access-token > ${shellQuoted(path)}`;
+    this.renewal = `put a fresh access token into the file, or run: gcloud auth print-access-token > ${shellQuoted(path)}`;
   }
 
   async get(signal?: AbortSignal): Promise<AccessToken> {

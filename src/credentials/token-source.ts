@@ -19,7 +19,7 @@ export interface TokenSource {
   /** The same for people, with what the issuer of the tokens has told: `dev@example.com`, `b@p (through dev@example.com)`. */
   readonly description: string;
   readonly origin: TokenOrigin;
-  /** What a person does where Google refuses the tokens, ending in a command: `log in again, with: gcloud auth login`. */
+  /** What a person does where Google refuses the tokens, ending in a command: `run: gcloud auth login`. */
   readonly renewal: string;
   /** A valid token; waits only where none is at hand. Rejects with a CodedError that says what to type. */
   get(signal?: AbortSignal): Promise<AccessToken>;

@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../base/clock.js';
 import { CodedError, describeError, UsageError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
-import { findDefaultCredentials, readCredentialsFile } from '../credentials/credentials-file.js';
+import { findDefaultCredentials, peel, readCredentialsFile } from '../credentials/credentials-file.js';
 import { findGcloud } from '../credentials/gcloud.js';
 import { hasGcloudLogin } from '../credentials/gcloud-config.js';
 import { Identities } from '../credentials/identities.js';
@@ -94,7 +94,7 @@ export function tokenEndpoint(
   const path = credentialsPath({ source, keyFile }, env);
   if (path === undefined) return undefined;
   try {
-    const json = readCredentialsFile(path);
+    const { json } = peel(readCredentialsFile(path), path);
     const url = json['token_uri'] ?? json['token_url'] ?? 'https://oauth2.googleapis.com/token';
     return typeof url === 'string' && URL.canParse(url) ? url : undefined;
   } catch {
@@ -103,9 +103,16 @@ export function tokenEndpoint(
 }
 
 /** Whether an identity's tokens come from gcloud, or would if it were there. */
-export function usesGcloud({ source, account }: Settings['identities'][string], env: Environment): boolean {
+export function usesGcloud(
+  { source, account, configuration }: Settings['identities'][string],
+  env: Environment,
+): boolean {
   if (source !== 'auto') return source === 'gcloud';
-  return account !== undefined || (findDefaultCredentials(env) === undefined && hasGcloudLogin(env));
+  return (
+    account !== undefined ||
+    configuration !== undefined ||
+    (findDefaultCredentials(env) === undefined && hasGcloudLogin(env))
+  );
 }
 
 /** What a daemon with these settings and this environment would use of Google, without a daemon. */

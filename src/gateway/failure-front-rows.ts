@@ -75,8 +75,7 @@ export const FRONT_ROWS: readonly FailureRow[] = [
     matches: ({ canonical }) => canonical === 'UNAUTHENTICATED',
     what: ({ membership }) => `Google did not accept the daemon's access token for ${membership}`,
     who: YOU,
-    fix: ({ about }) =>
-      `if it goes on, ${about.renewal ?? 'log in again, with: gcloud auth application-default login'}`,
+    fix: ({ about }) => `if it goes on, ${about.renewal ?? 'run: gcloud auth application-default login'}`,
   },
   {
     code: 'request-quota',

@@ -26,7 +26,7 @@ export class NumberedTokens implements TokenSource {
   readonly description = 'numbered test tokens';
   principal: Principal = { account: 'dev@example.com', chain: [], universe: 'googleapis.com' };
   readonly origin = 'adc';
-  readonly renewal = 'log in again, with: gcloud auth login';
+  readonly renewal = 'run: gcloud auth login';
   issued = 1;
   refused = 0;
 

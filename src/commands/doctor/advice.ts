@@ -9,7 +9,7 @@ export function parted(message: string): { message: string; next?: string } {
   if (verdict !== null) {
     const [, what = '', who = '', fix = ''] = verdict;
     const told = who === 'you' ? what : `${what}; to be fixed by ${who}`;
-    return { message: told, next: /(?:with|again): (.*)$/.exec(fix)?.[1] ?? fix };
+    return { message: told, next: /(?:with|again|run): (.*)$/.exec(fix)?.[1] ?? fix };
   }
   // As credentials write what a person must do.
   const run = /^(.*?);?(?: or)? run: (.*)$/.exec(text);

@@ -236,10 +236,11 @@ export class Context {
   async #fleet(): Promise<Subject[]> {
     const { settings } = await this.inForce();
     const google = await this.google();
-    const { connectgateway } = settings.endpoints;
+    const { connectgateway, universeDomain } = settings.endpoints;
     const fleet = createFleet({
       projects: settings.projects,
       pinned: settings.memberships,
+      universe: universeDomain,
       ...(connectgateway === undefined ? {} : { connectgatewayOverride: connectgateway }),
       hub: { ...google.hub, list: (project) => this.listing(project) },
       cache: createFleetCache(this.#cache()),

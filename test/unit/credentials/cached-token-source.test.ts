@@ -18,7 +18,7 @@ function scripted(): {
   const source = createCachedTokenSource({
     principal: { account: 'dev@example.com', chain: [], universe: 'googleapis.com' },
     origin: 'adc',
-    renewal: 'log in again, with: gcloud auth login',
+    renewal: 'run: gcloud auth login',
     clock,
     log: silentLogger,
     random: () => 1,

@@ -75,7 +75,7 @@ const SAID = [
   [
     `${refreshing} your current auth tokens: ('invalid_grant: Token has been expired or revoked.', {'error': 'invalid_grant', 'error_description': 'Token has been expired or revoked.'})\n${please}`,
     'credentials-revoked',
-    /of dev@example\.com \(invalid_grant: Token has been expired or revoked\.\); log in again, with: CLOUDSDK_CONFIG=\S+ gcloud auth login$/,
+    /of dev@example\.com \(invalid_grant: Token has been expired or revoked\.\); run: CLOUDSDK_CONFIG=\S+ gcloud auth login$/,
   ],
   [
     `${refreshing} your current auth tokens: Reauthentication failed. cannot prompt during non-interactive execution.\n${please}`,
@@ -120,7 +120,7 @@ const SAID = [
   [
     `WARNING: This command is using service account impersonation. All API calls will be executed as [a@p.iam.gserviceaccount.com].\nERROR: (gcloud.config.config-helper) Failed to impersonate [a@p.iam.gserviceaccount.com]. Make sure the account that's trying to impersonate it has access to the service account itself and the "roles/iam.serviceAccountTokenCreator" role.\n`,
     'impersonation-denied',
-    /add-iam-policy-binding a@p\.iam\.gserviceaccount\.com --member='user:dev@example\.com' --role=roles\/iam\.serviceAccountTokenCreator$/,
+    /add-iam-policy-binding a@p\.iam\.gserviceaccount\.com --member=user:dev@example\.com --role=roles\/iam\.serviceAccountTokenCreator$/,
   ],
   [
     `ERROR: (gcloud.config.config-helper) You do not currently have an active account selected.\n${please}`,

@@ -223,7 +223,7 @@ t.test('a key: deleted, or signed by a clock that is wrong', async (t) => {
   await t.rejects(source({ source: 'key-file', keyFile }).get(), {
     code: 'credentials-revoked',
     message:
-      /\(invalid_grant: Invalid JWT Signature\.\); make a new key, with: gcloud iam service-accounts keys create \S+key\.json --iam-account=bot@p/,
+      /\(invalid_grant: Invalid JWT Signature\.\); make a new key; run: gcloud iam service-accounts keys create \S+key\.json --iam-account=bot@p/,
   });
   answer.headers = { Date: new Date(Date.now() - 3 * 3_600_000).toUTCString() };
   const skewed = { code: 'clock-skewed', message: /clock is 180 minutes ahead of Google's: set it/ };
@@ -254,7 +254,7 @@ t.test('the login of gcloud is found in its folder, and its errors hold no secre
     .catch((error: unknown) => error);
   t.match(refused, {
     code: 'reauthentication-required',
-    message: /; log in again, with: CLOUDSDK_CONFIG=\S+ gcloud auth application-default login$/,
+    message: /; run: CLOUDSDK_CONFIG=\S+ gcloud auth application-default login$/,
   });
   t.notMatch(inspect(refused, { depth: 20 }).replaceAll(folder, ''), /secret|s3/);
   answer.body = { error: 'invalid_grant', error_description: 'Token has been expired or revoked.' };

@@ -85,7 +85,7 @@ t.test('the hop that fails is named, with what mends it', async (t) => {
     await t.rejects(machine.source({ impersonate: CHAIN }, google.url).get(), {
       code: 'impersonation-denied',
       message: new RegExp(
-        `hop ${failing + 1} of 3 .*add-iam-policy-binding ${CHAIN[failing]} --member='${asker}' --role=roles/iam.serviceAccountTokenCreator$`,
+        `hop ${failing + 1} of 3 .*add-iam-policy-binding ${CHAIN[failing]} --member=${asker} --role=roles/iam.serviceAccountTokenCreator$`,
       ),
     });
   }

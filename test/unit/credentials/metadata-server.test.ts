@@ -71,8 +71,7 @@ t.test('a machine that is none of Google’s: who must act is told, and later it
   const { source, clock } = machine(t, { GCE_METADATA_HOST: host });
   await t.rejects(source.get(), {
     code: 'credentials-missing',
-    message:
-      /no Google credentials .*no metadata server of Google.*; log in, with: gcloud auth application-default login$/,
+    message: /no Google credentials .*no metadata server of Google.*; run: gcloud auth application-default login$/,
   });
   answered.now = token;
   clock.advance(1000);
