@@ -4,6 +4,7 @@ import { UsageError } from '../base/errors.js';
 import type { CommandIo } from './io.js';
 import { outputOption } from './memberships.js';
 import { Progress } from './progress.js';
+import { shellArgument } from './service/templates.js';
 import { addSettingOptions, settingsOf } from './settings-options.js';
 
 interface DoctorOptions {
@@ -64,6 +65,7 @@ export function addDoctor(program: Command, io: CommandIo, setExitCode: (code: n
         const outcomes = await runChecks(CHECKS, {
           context,
           clock: io.clock,
+          typed: placedBy(command),
           onOutcome: (outcome) => {
             progress.clear();
             if (!json) io.out(lineOf(outcome, { titleWidth, colour }));
@@ -86,6 +88,18 @@ export function addDoctor(program: Command, io: CommandIo, setExitCode: (code: n
       }
     });
   addSettingOptions(command, 'all');
+}
+
+/** What was said here about where things are has to be said to the next command of ours too. */
+function placedBy(command: Command): (next: string) => string {
+  const { stateDir, config } = command.opts<{ stateDir?: string; config?: string }>();
+  const flags = [
+    ...(config === undefined ? [] : [`--config ${shellArgument(config)}`]),
+    ...(stateDir === undefined ? [] : [`--state-dir ${shellArgument(stateDir)}`]),
+  ].join(' ');
+  if (flags === '') return (next) => next;
+  return (next) =>
+    next.replace(/\bconnect-gateway-proxy (?:service install|sessions kill|(?!service\b)[a-z]+)\b/g, `$& ${flags}`);
 }
 
 /** A flag that is wrong is this command line's fault; a file or a variable that is wrong is what is to be found out. */

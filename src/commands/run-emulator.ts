@@ -118,6 +118,6 @@ Errors ("answer"):
 ${errors.join('\n')}
 
 Other fields of a fault: cutAfterMs, cutAfterBytes, agentLost, slowHeadersMs, rttMs, tokenExpired, unreachable,
-membership, times, match (request, upgrade, watch or control).
+deniedPermissions, membership, times, match (request, upgrade, watch or control).
 `;
 }

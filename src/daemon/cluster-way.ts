@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import { request } from 'undici';
 import type { Clock } from '../base/clock.js';
@@ -28,7 +29,19 @@ export interface ClusterWay {
   ask(target: string, o: { body?: unknown; signal: AbortSignal }): Promise<ClusterAnswer>;
   /** Asks for an upgrade to a WebSocket as kubectl does. One that is granted is closed at once. */
   upgrade(target: string, o: { signal: AbortSignal }): Promise<ClusterAnswer>;
+}
+
+/** Connections to a running daemon that trust the authority (PEM) of its state folder, and no other. */
+export interface LocalSide {
+  readonly dialer: Dialer;
+  readonly dispatcher: Dispatcher;
   close(): Promise<void>;
+}
+
+export function openLocalSide(authority: string): LocalSide {
+  const dialer = createDialer({ secureContext: createSecureContext({ ca: authority }), proxy: {} });
+  const upstream = createHttpUpstream({ dialer });
+  return { dialer, dispatcher: upstream.dispatcher, close: () => upstream.close() };
 }
 
 /** As a client of the daemon that has nothing but the kubeconfig. */
@@ -36,22 +49,17 @@ export function wayThroughDaemon(o: {
   /** The membership's own endpoint, or its place on the hub. */
   url: string;
   token: string;
-  /** PEM. */
-  authority: string;
+  local: LocalSide;
   clock: Clock;
 }): ClusterWay {
-  const dialer = createDialer({ extraCa: o.authority, proxy: {} });
-  const upstream = createHttpUpstream({ dialer });
   return clusterWay({
     address: upstreamAddress(o.url),
-    dialer,
-    dispatcher: upstream.dispatcher,
+    ...o.local,
     clock: o.clock,
     token: async () => o.token,
     judge: ({ headers, body }) =>
       // Only the daemon's own answers have it.
       headerValue(headers, 'connect-gateway-proxy-id') === undefined ? undefined : ownTrouble(body.toString()),
-    close: () => upstream.close(),
   });
 }
 
@@ -83,7 +91,6 @@ export function wayToGateway(o: {
       });
       return verdict.kind === 'answer' ? verdict : undefined;
     },
-    close: async () => {},
   });
 }
 
@@ -102,7 +109,6 @@ function clusterWay(o: {
   clock: Clock;
   token: (signal: AbortSignal) => Promise<string>;
   judge: (answered: Answered) => ClusterAnswer['trouble'];
-  close: () => Promise<void>;
 }): ClusterWay {
   const { address, dialer, dispatcher, clock } = o;
   const told = async (ask: () => Promise<Answered>, signal: AbortSignal): Promise<ClusterAnswer> => {
@@ -161,7 +167,6 @@ function clusterWay(o: {
         const { status, headers, body } = answer;
         return { status, headers, body: await beginningOf(body), target, upgrade: true };
       }, signal),
-    close: o.close,
   };
 }
 

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { SecureContext } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../base/clock.js';
 import { CodedError, describeError, UsageError } from '../base/errors.js';
@@ -10,7 +11,7 @@ import { Identities } from '../credentials/identities.js';
 import type { AccessToken, TokenSource } from '../credentials/token-source.js';
 import { createHubClient, type HubClient } from '../fleet/hub-client.js';
 import { createJsonClient, type JsonClient } from '../fleet/json-client.js';
-import { createDialer, type Dialer } from '../gateway/dial.js';
+import { createDialer, type Dialer, trustIn } from '../gateway/dial.js';
 import { type ForwardProxySettings, forwardProxySettings } from '../gateway/forward-proxy.js';
 import { createHttpUpstream } from '../gateway/http-upstream.js';
 import { type EndpointProbe, probeEndpoint } from '../gateway/probe-endpoint.js';
@@ -25,11 +26,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export function googleWay(
   settings: Settings,
   env: Environment,
-): { dialer: Dialer; proxy: ForwardProxySettings; extraCa?: string } {
-  const extraCa = readExtraCa(settings.endpoints.caFile);
-  const proxy = forwardProxySettings(env);
-  const options = { proxy, ...(extraCa === undefined ? {} : { extraCa }) };
-  return { dialer: createDialer(options), ...options };
+): { dialer: Dialer; proxy: ForwardProxySettings; secureContext: SecureContext } {
+  const way = { proxy: forwardProxySettings(env), secureContext: trustIn(readExtraCa(settings.endpoints.caFile)) };
+  return { dialer: createDialer(way), ...way };
 }
 
 /** The control APIs, as the identity `default`. */

@@ -30,11 +30,11 @@ export interface EndpointProbe {
  */
 export async function probeEndpoint(
   url: string,
-  options: { proxy: ForwardProxySettings; extraCa?: string; clock: Clock; signal: AbortSignal },
+  options: { proxy: ForwardProxySettings; secureContext: tls.SecureContext; clock: Clock; signal: AbortSignal },
 ): Promise<EndpointProbe> {
   const address = upstreamAddress(url);
   const { hostname, port, secure, host } = address;
-  const { signal, clock } = options;
+  const { signal, clock, secureContext } = options;
   let stage: ProbeStage = 'proxy-settings';
   let told: EndpointProbe = { host };
   let socket: net.Socket | undefined;
@@ -52,12 +52,13 @@ export async function probeEndpoint(
     const { httpsProxy, httpProxy, noProxy } = options.proxy;
     const way = secure ? httpsProxy : httpProxy;
     const dialer = createDialer({
+      secureContext,
       proxy: { ...(way === undefined ? {} : { httpProxy: way }), ...(noProxy === undefined ? {} : { noProxy }) },
     });
     socket = await dialer.dial({ hostname, port, secure: false }, signal);
     if (secure) {
       stage = 'tls';
-      const secured = await startTls(socket, { hostname, extraCa: options.extraCa, signal });
+      const secured = await startTls(socket, { hostname, secureContext, signal });
       socket = secured;
       const issuer = issuerOf(secured);
       told = { ...told, ...(issuer === undefined ? {} : { issuer }) };
@@ -83,12 +84,13 @@ export async function probeEndpoint(
 
 function startTls(
   socket: net.Socket,
-  { hostname, extraCa, signal }: { hostname: string; extraCa: string | undefined; signal: AbortSignal },
+  o: { hostname: string; secureContext: tls.SecureContext; signal: AbortSignal },
 ): Promise<tls.TLSSocket> {
+  const { hostname, secureContext, signal } = o;
   const secured = tls.connect({
     socket,
     rejectUnauthorized: false,
-    ...(extraCa === undefined ? {} : { ca: [...tls.rootCertificates, extraCa] }),
+    secureContext,
     ALPNProtocols: ['http/1.1'],
     host: hostname,
     ...(net.isIP(hostname) === 0 ? { servername: hostname } : {}),

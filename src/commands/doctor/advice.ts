@@ -18,7 +18,7 @@ export function parted(message: string): { message: string; next?: string } {
 
 /** A failure in the words of the error; `next` where they name no command. */
 export function failOf(error: unknown, next?: string): Finding {
-  const told = parted(describeError(error));
-  const code = error instanceof CodedError ? { code: error.code } : {};
-  return fail(told.message, told.next ?? next, code);
+  if (!(error instanceof CodedError)) return fail(`it could not be found out: ${describeError(error)}`, next);
+  const told = parted(error.message);
+  return fail(told.message, told.next ?? next, { code: error.code });
 }

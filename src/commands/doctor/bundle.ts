@@ -10,7 +10,7 @@ import { writePrivateFile } from '../../daemon/files.js';
 import { readIfThere } from '../service/files.js';
 import { knownSecrets } from './bundle-secrets.js';
 import type { Context } from './context.js';
-import { kubeconfigFiles, readKubeconfigs } from './kubeconfigs.js';
+import type { SeenKubeconfig } from './kubeconfigs.js';
 import { Redactor } from './redact.js';
 import { type DoctorReport, lineOf, summaryOf } from './report.js';
 
@@ -45,7 +45,7 @@ export async function writeBundle(path: string, o: { context: Context; report: D
     },
     settings: await settings(context),
     'state-folder': stateFolder(context),
-    kubeconfigs: await kubeconfigs(context),
+    kubeconfigs: await gathered(() => kubeconfigs(context)),
     service: context.service(),
     memberships: await gathered(() => context.everyMembership()),
     sessions: await gathered(() => context.askDaemon('/-/sessions')),
@@ -94,8 +94,11 @@ function stateFolder(context: Context): unknown {
 
 /** Where each context leads, and by whose leave; never the leave itself. */
 async function kubeconfigs(context: Context): Promise<unknown> {
-  const own = (await gathered(() => context.inForce()))?.settings.kubeconfigFile;
-  const seen = readKubeconfigs([...kubeconfigFiles(context.io.env), ...(own === undefined ? [] : [own])]);
+  const { own, persons } = await context.kubeconfigs();
+  return { persons: withoutCredentials(persons), own: withoutCredentials(own) };
+}
+
+function withoutCredentials(seen: SeenKubeconfig): unknown {
   return {
     ...seen,
     contexts: seen.contexts.map(({ token, authority, ...rest }) => ({

@@ -1,6 +1,14 @@
+import { deadline } from '../../base/deadline.js';
 import { type Logger, silentLogger } from '../../base/log.js';
 import { mapLimited } from '../../base/map-limited.js';
-import { type ClusterAnswer, type ClusterWay, wayThroughDaemon, wayToGateway } from '../../daemon/cluster-way.js';
+import {
+  type ClusterAnswer,
+  type ClusterWay,
+  type LocalSide,
+  openLocalSide,
+  wayThroughDaemon,
+  wayToGateway,
+} from '../../daemon/cluster-way.js';
 import { type AccessToken, type EndpointProbe, type GoogleSide, openGoogleSide } from '../../daemon/google-side.js';
 import type { Settings } from '../../daemon/settings.js';
 import { State } from '../../daemon/state.js';
@@ -12,6 +20,7 @@ import { readRecord, type ServiceRecord } from '../service/record.js';
 import { endpointUrls } from './endpoint-urls.js';
 import { askDaemon, askJson, type DaemonFacts, type Subject } from './facts.js';
 import { chooseInForce, type InForce } from './in-force.js';
+import { kubeconfigFiles, readKubeconfigs, type SeenKubeconfig } from './kubeconfigs.js';
 
 const PROBE_MS = 6000;
 const GOOGLE_MS = 10_000;
@@ -107,7 +116,7 @@ export class Context {
   /** Rejects with a CodedError that says what to type. */
   token(name: string): Promise<AccessToken> {
     return this.#once(`token ${name}`, async () => {
-      return await (await this.google()).identity(name).get(AbortSignal.timeout(TOKEN_MS));
+      return await (await this.google()).identity(name).get(deadline(this.io.clock, TOKEN_MS));
     });
   }
 
@@ -118,21 +127,21 @@ export class Context {
       const google = await this.google();
       const known = await this.#knownEndpoints();
       const urls = endpointUrls({ settings, env, memberships: known });
-      return await Promise.all(urls.map((url) => google.probe(url, AbortSignal.timeout(PROBE_MS))));
+      return await Promise.all(urls.map((url) => google.probe(url, deadline(this.io.clock, PROBE_MS))));
     });
   }
 
   /** As gkehub lists it now. */
   listing(project: string): Promise<HubListing> {
     return this.#once(`listing ${project}`, async () => {
-      return await (await this.google()).hub.list(project, AbortSignal.timeout(GOOGLE_MS));
+      return await (await this.google()).hub.list(project, deadline(this.io.clock, GOOGLE_MS));
     });
   }
 
   /** Those of PERMISSIONS that the identity `default` has. */
   permissions(project: string): Promise<readonly string[]> {
     return this.#once(`permissions ${project}`, async () => {
-      return await (await this.google()).permissions(project, PERMISSIONS, AbortSignal.timeout(GOOGLE_MS));
+      return await (await this.google()).permissions(project, PERMISSIONS, deadline(this.io.clock, GOOGLE_MS));
     });
   }
 
@@ -166,6 +175,17 @@ export class Context {
     return found.length > 0 ? found : every.filter(({ id }) => id === wanted);
   }
 
+  /** What kubectl reads, and the file that the daemon keeps. */
+  kubeconfigs(): Promise<{ persons: SeenKubeconfig; own: SeenKubeconfig }> {
+    return this.#once('kubeconfigs', async () => {
+      const { kubeconfigFile } = (await this.inForce()).settings;
+      const files = kubeconfigFiles(this.io.env);
+      const own = readKubeconfigs([kubeconfigFile]);
+      const same = files.length === 1 && files[0] === kubeconfigFile;
+      return { own, persons: same ? own : readKubeconfigs(files) };
+    });
+  }
+
   /** Whether all checks may ask every cluster that this run is about. */
   async affordable(): Promise<boolean> {
     const { settings } = await this.inForce();
@@ -178,7 +198,7 @@ export class Context {
     return this.#once('reaches', async () => {
       const subjects = await this.memberships();
       // One for all: dozens that do not answer must not each wait for their own.
-      const signal = AbortSignal.timeout(ASK_MS);
+      const signal = deadline(this.io.clock, ASK_MS);
       const answers = await mapLimited(subjects, AT_ONCE, async (subject) => {
         return [subject.name, await (await this.way(subject)).ask('/version', { signal })] as const;
       });
@@ -191,26 +211,21 @@ export class Context {
     return this.#once(`way ${subject.name}`, async () => {
       const { clock } = this.io;
       const daemon = await this.daemon();
-      const authority = this.state()?.authorityCertificate();
       const token = this.state()?.tokens.ofMembership(subject.name);
+      const local = this.#local();
+      if (daemon.kind === 'up' && local !== undefined && token !== undefined) {
+        const url = subject.url ?? `${daemon.record.hubUrl}/v1/${subject.name}`;
+        return wayThroughDaemon({ url, token, local, clock });
+      }
       const google = await this.google();
-      const way =
-        daemon.kind === 'up' && authority !== undefined && token !== undefined
-          ? wayThroughDaemon({
-              url: subject.url ?? `${daemon.record.hubUrl}/v1/${subject.name}`,
-              token,
-              authority,
-              clock,
-            })
-          : wayToGateway({
-              membership: subject,
-              tokens: google.identity(subject.identity),
-              dialer: google.dialer,
-              dispatcher: google.dispatcher,
-              clock,
-            });
-      this.#open.push(way);
-      return way;
+      const { dialer, dispatcher } = google;
+      return wayToGateway({
+        membership: subject,
+        tokens: google.identity(subject.identity),
+        dialer,
+        dispatcher,
+        clock,
+      });
     });
   }
 
@@ -224,6 +239,16 @@ export class Context {
 
   async close(): Promise<void> {
     await Promise.all(this.#open.splice(0).map((one) => one.close()));
+  }
+
+  #local(): LocalSide | undefined {
+    return this.#once('local', () => {
+      const authority = this.state()?.authorityCertificate();
+      if (authority === undefined) return undefined;
+      const local = openLocalSide(authority);
+      this.#open.push(local);
+      return local;
+    });
   }
 
   /** Without asking Google: which hosts it will be. */

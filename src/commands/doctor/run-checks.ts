@@ -23,9 +23,15 @@ interface Ended extends Outcome {
  */
 export async function runChecks(
   checks: readonly Check[],
-  o: { context: Context; clock: Clock; onOutcome?: (outcome: Outcome) => void },
+  o: {
+    context: Context;
+    clock: Clock;
+    onOutcome?: (outcome: Outcome) => void;
+    /** As the next command is to be typed here. */
+    typed?: (next: string) => string;
+  },
 ): Promise<Outcome[]> {
-  const { context, clock, onOutcome = () => {} } = o;
+  const { context, clock, onOutcome = () => {}, typed = (next) => next } = o;
   const running = new Map<CheckId, Promise<Ended>>();
   for (const check of checks) {
     const needs = check.needs.flatMap((id) => running.get(id) ?? []);
@@ -33,11 +39,21 @@ export async function runChecks(
   }
   const outcomes: Outcome[] = [];
   for (const ending of running.values()) {
-    const { stoppedBy: _stoppedBy, ...outcome } = await ending;
+    const { stoppedBy: _stoppedBy, ...ended } = await ending;
+    const outcome = {
+      ...withTyped(ended, typed),
+      ...(ended.memberships === undefined
+        ? {}
+        : { memberships: ended.memberships.map((one) => withTyped(one, typed)) }),
+    };
     outcomes.push(outcome);
     onOutcome(outcome);
   }
   return outcomes;
+}
+
+function withTyped<T extends Finding>(finding: T, typed: (next: string) => string): T {
+  return finding.next === undefined ? finding : { ...finding, next: typed(finding.next) };
 }
 
 async function runOne(

@@ -35,11 +35,14 @@ interface Call {
   readonly query: URLSearchParams;
   readonly caller: Caller;
   readonly unreachable: readonly string[];
+  readonly deniedPermissions: readonly string[];
 }
 
 interface Route {
   readonly method: 'GET' | 'POST';
   readonly path: RegExp;
+  /** What the caller must have, and what is said to one who has it not. */
+  readonly needs?: readonly [string, ErrorName];
   answer(call: Call): Answer | Promise<Answer>;
 }
 
@@ -53,11 +56,17 @@ export class ControlApi {
   constructor(parts: ControlApiParts) {
     this.#parts = parts;
     this.#routes = [
-      { method: 'GET', path: new RegExp(`${HUB}$`), answer: (call) => this.#listMemberships(call) },
+      {
+        method: 'GET',
+        path: new RegExp(`${HUB}$`),
+        needs: ['gkehub.memberships.list', 'list-permission-denied'],
+        answer: (call) => this.#listMemberships(call),
+      },
       { method: 'GET', path: new RegExp(`${HUB}/([^/:]+)$`), answer: (call) => this.#getMembership(call) },
       {
         method: 'GET',
         path: new RegExp(`${HUB}/([^/:]+):generateCredentials$`),
+        needs: ['gkehub.gateway.generateCredentials', 'generate-credentials-denied'],
         answer: (call) => this.#generateCredentials(call),
       },
       { method: 'GET', path: /^\/(v1|v3)\/projects\/([^/:]+)$/, answer: (call) => this.#getProject(call) },
@@ -69,6 +78,7 @@ export class ControlApi {
       {
         method: 'POST',
         path: /^\/v1\/projects\/-\/serviceAccounts\/([^/:]+):generateAccessToken$/,
+        needs: ['iam.serviceAccounts.getAccessToken', 'service-account-token-denied'],
         answer: (call) => this.#generateAccessToken(call),
       },
       {
@@ -124,7 +134,10 @@ export class ControlApi {
     const caller = tokens.callerOf(headerValue(request.rawHeaders, 'authorization'));
     const parts = (route.path.exec(path) ?? []).slice(1).map(decodeSegment);
     if (caller === undefined || plan.tokenExpired) return this.#error('unauthenticated', { parts, target });
-    const call: Call = { request, target, parts, query, caller, unreachable: plan.unreachable };
+    const { unreachable, deniedPermissions } = plan;
+    const call: Call = { request, target, parts, query, caller, unreachable, deniedPermissions };
+    const [permission, refusal] = route.needs ?? [];
+    if (refusal !== undefined && deniedPermissions.includes(permission ?? '')) return this.#error(refusal, call);
     if (plan.answer !== undefined) return this.#error(plan.answer, call);
     return await route.answer(call);
   }
@@ -182,7 +195,7 @@ export class ControlApi {
     const { permissions } = await readObject(call.request);
     if (!Array.isArray(permissions)) return this.#error('invalid-argument', call);
     if (this.#project(call, 1) === undefined) return projectDenied(call.parts[1] ?? '');
-    return jsonAnswer({ permissions });
+    return jsonAnswer({ permissions: permissions.filter((name) => !call.deniedPermissions.includes(name as string)) });
   }
 
   async #generateAccessToken(call: Call): Promise<Answer> {

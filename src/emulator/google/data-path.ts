@@ -188,8 +188,9 @@ export class DataPath {
     const plan = faults.plan(subject);
     const caller = tokens.callerOf(headerValue(rawHeaders, 'authorization'));
     const project = fleet.project(at.project);
-    const refused = (name: ErrorName): Verdict => {
+    const refused = (name: ErrorName, permission?: string): Verdict => {
       const context = {
+        ...(permission === undefined ? {} : { permission }),
         projectNumber: project?.number ?? at.project,
         projectId: project?.id ?? at.project,
         location: at.location,
@@ -208,6 +209,12 @@ export class DataPath {
     }
     if (caller === undefined || plan.tokenExpired) return refused('unauthenticated');
     if (project !== undefined && !quota.takeRequest(project.number)) return refused('request-quota');
+    const permission = `gkehub.gateway.${kind === 'upgrade' ? 'stream' : method.toLowerCase()}`;
+    if (plan.deniedPermissions.includes(permission)) {
+      return kind === 'upgrade'
+        ? refused('stream-permission-denied')
+        : refused('gateway-permission-denied', permission);
+    }
     if (plan.answer !== undefined) return refused(plan.answer);
     if (membership === undefined) return refused('membership-not-found');
     if (at.collection !== collectionOf(membership)) return refused('wrong-collection');

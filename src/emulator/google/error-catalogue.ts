@@ -10,6 +10,8 @@ export interface ErrorContext {
   readonly user: string;
   /** The request target as it came. */
   readonly target: string;
+  /** The one that is missing, where a call needs another than the usual. */
+  readonly permission?: string;
 }
 
 interface CatalogueEntry {
@@ -91,7 +93,7 @@ const CATALOGUE = {
   },
   'gateway-permission-denied': {
     about: 'the caller has none of the gkehub.gateway roles',
-    answer: (at) => permissionDenied('gkehub.gateway.get', at),
+    answer: (at) => permissionDenied(at.permission ?? 'gkehub.gateway.get', at),
   },
   'generate-credentials-denied': {
     about: 'the caller may not call generateCredentials',

@@ -33,6 +33,8 @@ export interface Fault {
   readonly answer?: ErrorName;
   /** `memberships.list` over all locations leaves these out and names them as unreachable. */
   readonly unreachable?: readonly string[];
+  /** Permissions that nobody has: testIamPermissions leaves them out, and whoever needs one is refused. */
+  readonly deniedPermissions?: readonly string[];
   /** Only this membership id; every one when absent. */
   readonly membership?: string;
   /** Gone after this many uses; stays when absent. */
@@ -59,6 +61,7 @@ export interface FaultPlan {
   readonly slowHeadersMs: number;
   readonly rttMs: number;
   readonly unreachable: readonly string[];
+  readonly deniedPermissions: readonly string[];
   readonly cut?: { readonly form: CutForm; readonly afterMs?: number; readonly afterBytes?: number };
 }
 
@@ -127,6 +130,7 @@ export class Faults {
     let slowHeadersMs = 0;
     let rttMs = 0;
     const unreachable: string[] = [];
+    const deniedPermissions: string[] = [];
     for (const entry of [...this.#entries]) {
       const { fault } = entry;
       if (!matches(fault, subject)) continue;
@@ -157,6 +161,10 @@ export class Faults {
         unreachable.push(...fault.unreachable);
         used = true;
       }
+      if (fault.deniedPermissions !== undefined) {
+        deniedPermissions.push(...fault.deniedPermissions);
+        used = true;
+      }
       if (fault.slowHeadersMs !== undefined) {
         slowHeadersMs = Math.max(slowHeadersMs, fault.slowHeadersMs);
         used = true;
@@ -172,6 +180,7 @@ export class Faults {
       slowHeadersMs,
       rttMs,
       unreachable,
+      deniedPermissions,
       ...(answer === undefined ? {} : { answer }),
       ...(cut === undefined ? {} : { cut }),
     };
@@ -197,7 +206,8 @@ function matches(filter: { membership?: string; match?: FaultMatch }, subject: F
 
 const NUMBERS = ['cutAfterMs', 'cutAfterBytes', 'slowHeadersMs', 'rttMs', 'times'] as const;
 const FLAGS = ['agentLost', 'tokenExpired'] as const;
-const KNOWN: readonly string[] = [...NUMBERS, ...FLAGS, 'form', 'answer', 'unreachable', 'membership', 'match'];
+const LISTS = ['unreachable', 'deniedPermissions'] as const;
+const KNOWN: readonly string[] = [...NUMBERS, ...FLAGS, ...LISTS, 'form', 'answer', 'membership', 'match'];
 
 /** Reads a fault from JSON or from a caller. Throws UsageError. */
 export function parseFault(value: unknown): Fault {
@@ -219,17 +229,18 @@ export function parseFault(value: unknown): Fault {
   }
   oneOf(fault, 'form', CUT_FORMS);
   oneOf(fault, 'match', FAULT_MATCHES);
-  const { answer, membership, unreachable } = fault;
+  const { answer, membership } = fault;
   if (answer !== undefined && (typeof answer !== 'string' || !isErrorName(answer))) {
     throw bad(`unknown answer ${JSON.stringify(answer)}; GET /-/emulator/faults lists them`);
   }
   if (membership !== undefined && typeof membership !== 'string') throw bad('"membership" is a membership id');
-  if (unreachable !== undefined && !(Array.isArray(unreachable) && unreachable.every((l) => typeof l === 'string'))) {
-    throw bad('"unreachable" is a list of locations');
+  for (const key of LISTS) {
+    const list = fault[key];
+    if (list !== undefined && !(Array.isArray(list) && list.every((item) => typeof item === 'string'))) {
+      throw bad(`"${key}" is a list of ${key === 'unreachable' ? 'locations' : 'permissions'}`);
+    }
   }
-  const does = [...NUMBERS, ...FLAGS, 'answer', 'unreachable'].some(
-    (key) => key !== 'times' && fault[key] !== undefined,
-  );
+  const does = [...NUMBERS, ...FLAGS, ...LISTS, 'answer'].some((key) => key !== 'times' && fault[key] !== undefined);
   if (!does) throw bad('a fault names at least one thing that goes wrong');
   return fault as Fault;
 }

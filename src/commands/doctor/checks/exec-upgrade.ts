@@ -1,3 +1,4 @@
+import { deadline } from '../../../base/deadline.js';
 import type { QuotaUse } from '../../../daemon/daemon.js';
 import { type Check, type Finding, fail, notChecked, ok } from '../check.js';
 import type { Context } from '../context.js';
@@ -51,7 +52,7 @@ async function upgrade(context: Context, subject: Subject): Promise<Finding> {
   const namespace = await namespaceOf(context, subject);
   const target = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${NOBODY}/exec?command=true&stdout=true`;
   const { status, body, ms, trouble } = await (await context.way(subject)).upgrade(target, {
-    signal: AbortSignal.timeout(UPGRADE_MS),
+    signal: deadline(context.io.clock, UPGRADE_MS),
   });
   const refusedThere = trouble === undefined || trouble.code === 'stream-refused-by-cluster';
   const notFound = status === 404 || /status=404|"?pods"? .*not found/i.test(trouble?.message ?? '');

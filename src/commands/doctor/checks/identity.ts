@@ -1,6 +1,5 @@
 import { describeError } from '../../../base/errors.js';
 import { formatDuration } from '../../../daemon/duration.js';
-import type { Settings } from '../../../daemon/settings.js';
 import { failOf } from '../advice.js';
 import { type Check, combined, type Finding, fail, ok, warn } from '../check.js';
 import { type Context, TOKEN_MS } from '../context.js';
@@ -18,7 +17,7 @@ export const identity: Check = {
     const tokens = await Promise.all(names.map((name) => token(context, name)));
     const worst = combined(tokens);
     if (worst?.status === 'fail') return worst;
-    const refused = await refusals(context, settings);
+    const refused = await refusals(context);
     return combined([...tokens, ...refused, ...(await ofDaemon(context))]) ?? ok('none is used');
   },
 };
@@ -37,25 +36,33 @@ async function token(context: Context, name: string): Promise<Finding> {
         ? fail(`its source did not answer within ${TOKEN_MS / 1000} s`, 'connect-gateway-proxy doctor', {
             code: 'token-unavailable',
           })
-        : failOf(error);
+        : failOf(error, await loginOf(context, name));
     return { ...failed, message: `${name}: ${failed.message}` };
   }
 }
 
+/** How a person gets new tokens for it. */
+async function loginOf(context: Context, name: string): Promise<string> {
+  const { source, tokenFile, keyFile, account } = (await context.inForce()).settings.identities[name] ?? {};
+  switch (source) {
+    case 'token-file':
+      return `gcloud auth print-access-token > ${tokenFile}`;
+    case 'key-file':
+      return `gcloud iam service-accounts keys create ${keyFile} --iam-account=ACCOUNT`;
+    case 'gcloud':
+      return `gcloud auth login${account === undefined ? '' : ` ${account}`}`;
+    default:
+      return 'gcloud auth application-default login';
+  }
+}
+
 /** Google says of a token only when it is used whether it is good. */
-async function refusals(context: Context, settings: Settings): Promise<Finding[]> {
+async function refusals(context: Context): Promise<Finding[]> {
   const [project] = await context.projects();
   const asked = project === undefined ? undefined : await context.permissions(project).catch((error: unknown) => error);
   if (asked instanceof Error && /HTTP 401\b/.test(asked.message)) {
-    const { source, tokenFile, account } = settings.identities['default'] ?? {};
-    const next =
-      source === 'token-file'
-        ? `gcloud auth print-access-token > ${tokenFile}`
-        : source === 'gcloud'
-          ? `gcloud auth login${account === undefined ? '' : ` ${account}`}`
-          : 'gcloud auth application-default login';
     const message = `default: Google does not accept its token: it has expired or was revoked (${describeError(asked)})`;
-    return [fail(message, next, { code: 'google-401' })];
+    return [fail(message, await loginOf(context, 'default'), { code: 'google-401' })];
   }
   const reaches = await context.reaches();
   for (const { name, alias, identity: of } of await context.memberships()) {

@@ -1,7 +1,7 @@
 import type { CommandIo } from '../../io.js';
 import { type Check, combined, type Finding, fail, notChecked, ok, warn } from '../check.js';
 import type { Subject } from '../facts.js';
-import { kubeconfigFiles, readKubeconfigs, type SeenContext, type SeenKubeconfig } from '../kubeconfigs.js';
+import type { SeenContext, SeenKubeconfig } from '../kubeconfigs.js';
 
 interface Ours {
   readonly authority: string | undefined;
@@ -23,13 +23,11 @@ export const kubeconfig: Check = {
     };
     const { settings } = await context.inForce();
     const subjects = (await context.memberships()).filter(({ url }) => url !== undefined);
-    const own = readKubeconfigs([settings.kubeconfigFile]);
-    const files = kubeconfigFiles(context.io.env);
-    const persons = readKubeconfigs(files);
+    const { own, persons } = await context.kubeconfigs();
     const found = [
       ...subjects.flatMap((subject) => ownEntry(own, subject, { ours, file: settings.kubeconfigFile })),
       ...persons.broken.map((file) => fail(`${file} is no kubeconfig`, `kubectl --kubeconfig ${file} config view`)),
-      ...(files.includes(settings.kubeconfigFile) && files.length === 1 ? [] : personsEntries(persons, subjects, ours)),
+      ...(persons === own ? [] : personsEntries(persons, subjects, ours)),
       ...bypassing(persons, await context.everyMembership(), { io: context.io, hubUrl: daemon.record.hubUrl }),
     ].map((finding): Finding => (finding.status === 'fail' ? { ...finding, goesOn: true } : finding));
     return combined(found) ?? ok(`${settings.kubeconfigFile} leads to the daemon, and kubectl uses it`);

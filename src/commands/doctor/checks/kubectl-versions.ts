@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { accessSync, constants, realpathSync } from 'node:fs';
+import { devNull } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { type Check, ok, warn } from '../check.js';
 import type { Environment } from '../in-force.js';
@@ -59,7 +60,9 @@ function find(env: Environment): string[] {
 
 function versionOf(path: string, env: Environment): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const options = { env, timeout: RUN_MS, windowsHide: true, encoding: 'utf8' } as const;
+    // The Cloud SDK's kubectl asks the current cluster which of its versions it should be.
+    const alone = { ...env, KUBECONFIG: devNull };
+    const options = { env: alone, timeout: RUN_MS, windowsHide: true, encoding: 'utf8' } as const;
     execFile(path, ['version', '--client', '--output=json'], options, (_error, stdout) => {
       try {
         const { clientVersion } = JSON.parse(stdout) as { clientVersion?: { gitVersion?: string } };

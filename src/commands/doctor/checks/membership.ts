@@ -1,6 +1,6 @@
 import { describeError } from '../../../base/errors.js';
 import type { HubListing } from '../../../fleet/hub-client.js';
-import { closestNames } from '../../../fleet/names.js';
+import { closestNames, parseMembershipName } from '../../../fleet/names.js';
 import { failOf } from '../advice.js';
 import { type Check, combined, type Finding, fail, ok, warn } from '../check.js';
 import type { Context } from '../context.js';
@@ -17,7 +17,10 @@ export const membership: Check = {
     const { settings } = await context.inForce();
     const listings = await Promise.all(settings.projects.map((project) => listed(context, project)));
     const unlisted = listings.flatMap((listing) => ('failure' in listing ? [listing.failure] : []));
-    if ((await context.memberships()).length === 0) return combined(unlisted) ?? (await missing(context));
+    if ((await context.memberships()).length === 0) {
+      const gone = listings.flatMap((listing) => ('failure' in listing ? [] : (listing.gone ?? [])));
+      return combined(unlisted) ?? (await missing(context, gone));
+    }
     const reaches = await context.reaches();
     const found = await eachMembership(context, 'membership', async (subject) => {
       const listing = listings.find((one) => 'project' in one && isOf(subject, one));
@@ -52,13 +55,8 @@ function isOf(subject: Subject, { project, memberships, gone = [] }: Listed): bo
 function stateOf(subject: Subject, listing: Listed | undefined): Finding {
   const { alias, name, id, location, state, project, projectId = project, problem, stale } = subject;
   const there = `gcloud container fleet memberships list --project=${projectId}`;
-  if (listing?.gone?.some((other) => tail(other) === tail(name))) {
-    return fail(
-      `${alias} is registered, and its cluster is gone`,
-      `gcloud container fleet memberships delete ${id} --location=${location} --project=${projectId}`,
-      { code: 'cluster-gone' },
-    );
-  }
+  if (listing?.gone?.some((other) => tail(other) === tail(name)))
+    return clusterGone(alias, { id, location, projectId });
   if (listing?.unreachable.includes(location)) {
     return warn(`Google cannot reach location ${location} now: ${alias} is as it was last known`, there);
   }
@@ -77,12 +75,22 @@ function stateOf(subject: Subject, listing: Listed | undefined): Finding {
   return ok(told);
 }
 
-async function missing(context: Context): Promise<Finding> {
+function clusterGone(alias: string, o: { id: string; location: string; projectId: string }): Finding {
+  return fail(
+    `${alias} is registered, and its cluster is gone`,
+    `gcloud container fleet memberships delete ${o.id} --location=${o.location} --project=${o.projectId}`,
+    { code: 'cluster-gone' },
+  );
+}
+
+async function missing(context: Context, gone: readonly string[]): Promise<Finding> {
   const { wanted } = context;
   const { settings } = await context.inForce();
   const [project = 'PROJECT'] = settings.projects;
   const next = `gcloud container fleet memberships list --project=${project}`;
   if (wanted === undefined) return fail(`the fleet of ${project} has no memberships`, next, { code: 'fleet-empty' });
+  const lost = gone.map(parseMembershipName).find((path) => path?.id === wanted);
+  if (lost !== undefined) return clusterGone(wanted, { ...lost, projectId: lost.project });
   const names = (await context.everyMembership()).map(({ alias }) => alias);
   const close = closestNames(wanted, names);
   const hint = close.length === 0 ? `there is ${names.join(', ') || 'none'}` : `did you mean ${close.join(' or ')}?`;

@@ -1,3 +1,5 @@
+import { deadline } from '../../../base/deadline.js';
+import { mapLimited } from '../../../base/map-limited.js';
 import type { ClusterAnswer } from '../../../daemon/cluster-way.js';
 import { type AccessQuestion, accessReview, streamQuestions } from '../../../kubernetes/rbac-manifests.js';
 import { type Check, type Finding, fail, notChecked, ok } from '../check.js';
@@ -9,6 +11,8 @@ import { namespaceOf } from '../stream-namespace.js';
 import { minorOf, versionIn } from '../versions.js';
 
 const ASK_MS = 10_000;
+/** Each at the same time takes a connection of its own, twice. */
+const ASKS_AT_ONCE = 3;
 
 /** May the identity open streams in this cluster, and the Connect agent act for it? */
 export const rbacRights: Check = {
@@ -33,12 +37,10 @@ async function streams(context: Context, subject: Subject, answer: ClusterAnswer
   if (policy !== 'full') return ok(`policy ${policy}: streams are not meant`);
   const namespace = await namespaceOf(context, subject);
   const way = await context.way(subject);
-  const signal = AbortSignal.timeout(ASK_MS);
+  const signal = deadline(context.io.clock, ASK_MS);
   const questions = streamQuestions({ namespace });
-  const answers = await Promise.all(
-    questions.map((question) =>
-      way.ask('/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', { body: accessReview(question), signal }),
-    ),
+  const answers = await mapLimited(questions, ASKS_AT_ONCE, (question) =>
+    way.ask('/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', { body: accessReview(question), signal }),
   );
   const silent = answers.find(({ trouble, status }) => trouble !== undefined || status >= 300);
   if (silent !== undefined) return unasked(silent);
