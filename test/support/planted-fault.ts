@@ -1,4 +1,5 @@
 import type { Test } from 'tap';
+import type { DoctorReport } from '../../src/commands/doctor/report.js';
 import type { Fault } from '../../src/emulator/google/faults.js';
 import type { DoctorScene, Machine } from './doctor-scene.js';
 
@@ -25,8 +26,7 @@ export async function findsFirst(
   const id = at.scene.emulator.faults.add(row.plant);
   try {
     const report = await at.machine.report(row.args);
-    t.match(report.first, { id: row.first, status: row.status ?? 'fail', message: row.message, next: row.next });
-    t.equal(report.healthy, row.status === 'warn');
+    assertFirst(t, report, row);
     const told = new Map(report.checks.map((check) => [check.id as string, check]));
     for (const [skipped, why] of Object.entries(row.skipped ?? {})) {
       t.match(told.get(skipped), { status: 'skip', message: why }, skipped);
@@ -40,4 +40,21 @@ export async function findsFirst(
   } finally {
     at.scene.emulator.faults.remove(id);
   }
+}
+
+/** What doctor says first. */
+export interface ExpectedFirst {
+  readonly first: string;
+  readonly status?: 'fail' | 'warn';
+  readonly message: RegExp;
+  readonly next: RegExp;
+}
+
+export function assertFirst(
+  t: Test,
+  report: DoctorReport,
+  { first, status = 'fail', message, next }: ExpectedFirst,
+): void {
+  t.match(report.first, { id: first, status, message, next });
+  t.equal(report.healthy, status === 'warn');
 }
