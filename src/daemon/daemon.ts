@@ -206,6 +206,7 @@ class Daemon implements RunningDaemon {
         }),
         plainContainers: new PlainContainers({ clock }),
         onCut: (membership, ageMs) => this.#cutoffs.cutAt(membership.project, ageMs),
+        cutoffMs: ({ project }) => this.#cutoffs.expectedMs(project),
         rotateAfterMs: ({ project }) => this.#cutoffs.rotateAfterMs(project, settings.cutoff.rotateBefore),
       },
       own: {
@@ -247,7 +248,11 @@ class Daemon implements RunningDaemon {
       execOf: (name) => {
         const { memberships, exec } = this.#settings;
         const own = memberships.find((pinned) => pinned.name === name)?.exec;
-        return { onCutoff: own?.onCutoff ?? exec.onCutoff, lingerMs: own?.linger ?? exec.linger };
+        return {
+          onCutoff: own?.onCutoff ?? exec.onCutoff,
+          lingerMs: own?.linger ?? exec.linger,
+          warnBeforeMs: own?.warnBefore ?? exec.warnBefore,
+        };
       },
       address: settings.listen.address,
       log,

@@ -80,13 +80,18 @@ export function splitChannelMessage(protocol: RemoteProtocol, message: Buffer): 
 export function toBinaryMessage(protocol: RemoteProtocol, message: Buffer): Buffer {
   if (!protocol.base64) return message;
   const { channel, payload } = splitChannelMessage(protocol, message);
-  return Buffer.concat([Buffer.of(channel), payload]);
+  return channelMessage(channel, payload);
 }
 
 /** The other way round; `message` has at least its channel byte. */
 export function fromBinaryMessage(protocol: RemoteProtocol, message: Buffer): Buffer | string {
   if (!protocol.base64) return message;
   return joinChannelMessage(protocol, message[0] ?? 0, message.subarray(1));
+}
+
+/** In the binary protocols. */
+export function channelMessage(channel: number, payload: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.of(channel), payload]);
 }
 
 /** `ff 00` is the end of stdin: the close channel, then the channel that ends. */
@@ -185,6 +190,11 @@ function parseObject(text: string): Partial<Record<string, unknown>> {
   } catch {
     return {};
   }
+}
+
+/** A message of the error channel whose Status tells not how the command ended but that it could not be reached. */
+export function tellsOfTrouble(message: Buffer): boolean {
+  return !/"status":\s*"Success"|"reason":\s*"NonZeroExitCode"/.test(message.toString('utf8', 1));
 }
 
 export interface RemoteResult {

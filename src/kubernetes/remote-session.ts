@@ -97,6 +97,17 @@ export function shellNotice(facts: GapFacts & { discardedBytes: number }): strin
   return `${SELF}: the gateway cut this session after ${formatAge(facts.ageMs)}; this is a NEW shell in the same container (the old one's folder, variables and jobs are not here${typed})`;
 }
 
+const AFTER_CUTOFF: Readonly<Record<CutPlan, string>> = {
+  reattach: 'it is attached to again then',
+  reopen: 'a new shell takes its place then, without the folder, variables and jobs of this one',
+  end: 'it ends then, and its command goes on in the container without its reader',
+};
+
+/** One line at a terminal whose session is near its end. */
+export function cutoffWarning(o: { leftMs: number; plan: CutPlan }): string {
+  return `${SELF}: the gateway is expected to cut this session in ${formatAge(o.leftMs)}: ${AFTER_CUTOFF[o.plan]}`;
+}
+
 /** One line at a terminal whose session has been gone for a while. */
 export function waitingNotice(ageMs: number): string {
   return `${SELF}: the gateway cut this session after ${formatAge(ageMs)}; waiting for the cluster to open a new shell, Ctrl-C gives up`;

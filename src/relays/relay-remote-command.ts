@@ -6,7 +6,7 @@ import { headerTokens } from '../base/flat-headers.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
 import type { RemoteProtocol } from '../kubernetes/remote-command.js';
-import { CHANNEL, chooseRemoteProtocol, formatRemoteStatus } from '../kubernetes/remote-command.js';
+import { CHANNEL, channelMessage, chooseRemoteProtocol, formatRemoteStatus } from '../kubernetes/remote-command.js';
 import { lostSessionStatus, parseRemoteSession } from '../kubernetes/remote-session.js';
 import { statusOfError } from '../kubernetes/status.js';
 import { ownAnswer, refusalOf } from './failure-answer.js';
@@ -178,7 +178,7 @@ async function acceptSpdyClient(
   } catch (error) {
     call.log.info({}, `the streams of a SPDY client did not come: ${describeError(error)}`);
     const status = formatRemoteStatus(protocol, lostSessionStatus(describeError(error)));
-    if (status !== undefined) client.send(Buffer.concat([Buffer.of(CHANNEL.error), status]));
+    if (status !== undefined) client.send(channelMessage(CHANNEL.error, status));
     client.close();
     return undefined;
   } finally {

@@ -19,8 +19,11 @@ export interface ServedMembership {
   readonly tokens: TokenSource;
   /** Charged for the calls to the gateway too, where the identity says so. */
   readonly quotaProject?: string;
-  /** What becomes of an exec at a cutoff (a shell is reopened when it is not said), and of a held one without its client. */
-  readonly exec?: { readonly onCutoff: OnCutoff; readonly lingerMs?: number };
+  /**
+   * What becomes of an exec at a cutoff (a shell is reopened when it is not said), and of a held one without its client;
+   * how long before the cutoff terminals are warned (never when it is not said).
+   */
+  readonly exec?: { readonly onCutoff: OnCutoff; readonly lingerMs?: number; readonly warnBeforeMs?: number };
 }
 
 /** What every relay shares. */
@@ -40,6 +43,8 @@ export interface RelayTools {
   readonly plainContainers: PlainContainers;
   /** Called when the gateway has cut a connection of this age that nobody had asked it to end. */
   readonly onCut: (membership: Membership, ageMs: number) => void;
+  /** The age at which the gateway is expected to cut a connection. */
+  readonly cutoffMs: (membership: Membership) => number;
   /** At which age a connection that can be replaced should be, so that the gateway's cutoff finds it unused. */
   readonly rotateAfterMs: (membership: Membership) => number;
 }

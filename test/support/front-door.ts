@@ -140,6 +140,7 @@ export interface TestFrontDoorOptions {
   readonly own?: Partial<OwnApiSource>;
   readonly clock?: Clock;
   readonly rotateAfterMs?: number;
+  readonly cutoffMs?: number;
   readonly onCut?: (ageMs: number) => void;
   /** Without it there is enough of everything. */
   readonly quota?: { readonly perMinute?: number; readonly streams?: number; readonly queueMs?: number };
@@ -171,6 +172,7 @@ export async function openTestFrontDoor(options: TestFrontDoorOptions = {}): Pro
       held: new HeldSessions({ clock }),
       plainContainers: new PlainContainers({ clock }),
       onCut: (_membership, ageMs) => options.onCut?.(ageMs),
+      cutoffMs: () => options.cutoffMs ?? 20 * 60_000,
       rotateAfterMs: () => options.rotateAfterMs ?? 18 * 60_000,
     },
     own: {

@@ -3,10 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocket, WebSocketServer } from 'ws';
-import type { Clock } from '../../src/base/clock.js';
 import type { RemoteProtocol } from '../../src/kubernetes/remote-command.js';
 import { chooseRemoteProtocol, joinChannelMessage, splitChannelMessage } from '../../src/kubernetes/remote-command.js';
-import { GATEWAY_PREFIX, openTestFrontDoor, type TestFrontDoor } from './front-door.js';
+import { GATEWAY_PREFIX, openTestFrontDoor, type TestFrontDoor, type TestFrontDoorOptions } from './front-door.js';
 import { Mailbox } from './mailbox.js';
 import { SpdyClientEnd, type SpdyClientOptions } from './spdy-command-client.js';
 
@@ -123,7 +122,7 @@ export class RemoteCommandScene {
     });
   }
 
-  static async open(options: { clock?: Clock } = {}): Promise<RemoteCommandScene> {
+  static async open(options: TestFrontDoorOptions = {}): Promise<RemoteCommandScene> {
     return new RemoteCommandScene(await openTestFrontDoor(options));
   }
 

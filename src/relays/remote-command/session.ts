@@ -5,10 +5,12 @@ import type { ApiRequest } from '../../kubernetes/api-request.js';
 import type { RemoteProtocol, RemoteStatus } from '../../kubernetes/remote-command.js';
 import {
   CHANNEL,
+  channelMessage,
   closeMessage,
   exitStatus,
   formatRemoteStatus,
   fromBinaryMessage,
+  tellsOfTrouble,
   toBinaryMessage,
   translateRemoteStatus,
 } from '../../kubernetes/remote-command.js';
@@ -16,6 +18,7 @@ import type { CutPlan, GapFacts, RemoteSession } from '../../kubernetes/remote-s
 import {
   attachNotice,
   cutMessage,
+  cutoffWarning,
   endedNotice,
   lostSessionStatus,
   noticeText,
@@ -30,6 +33,7 @@ import type { RelayTools } from '../served-membership.js';
 import { requestHeaders } from '../upstream-headers.js';
 import { askForCause, causeInWords, statusOfCut, withinMessage } from './cause.js';
 import { protocolOf, type RemoteCommandClient } from './client.js';
+import { CutoffWarning } from './cutoff-warning.js';
 import { HeldInput, HIGH_WATER_BYTES } from './held-input.js';
 import { Pulse } from './pulse.js';
 import type { Recovery } from './recover.js';
@@ -76,6 +80,7 @@ export class RemoteCommandSession {
   readonly #redial: Redial;
   readonly #recoverer: Recoverer;
   readonly #pulse: Pulse;
+  readonly #warning: CutoffWarning;
   readonly #held: HeldInput;
   /** Aborts when nobody waits for another upstream any more. */
   readonly #leave = new AbortController();
@@ -109,6 +114,13 @@ export class RemoteCommandSession {
     this.#recoverer = new Recoverer({ now: tools.clock.now(), monotonic: this.#startedAt });
     this.#pulse = new Pulse({ clock: tools.clock, wakes: tools.wakes, client });
     this.#held = new HeldInput(client);
+    const { membership, exec } = call.served;
+    this.#warning = new CutoffWarning({
+      clock: tools.clock,
+      warnBeforeMs: this.#remote.tty ? (exec?.warnBeforeMs ?? 0) : 0,
+      cutoffMs: () => tools.cutoffMs(membership),
+      tell: (leftMs) => this.#notice(cutoffWarning({ leftMs, plan: this.#plan() })),
+    });
     this.ended = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -135,6 +147,7 @@ export class RemoteCommandSession {
     this.#upstream = upstream;
     this.#protocol = protocolOf(upstream.protocol);
     this.#pulse.follow(upstream);
+    this.#warning.begin();
     upstream.on('message', (data) => this.#receive(upstream, data as Buffer));
     upstream.on('close', (code, reason) => this.#upstreamClosed(upstream, code, reason));
     upstream.on('error', (error) => this.#parts.call.log.debug({}, `gateway: ${describeError(error)}`));
@@ -208,7 +221,7 @@ export class RemoteCommandSession {
   #fromUpstream(upstream: WebSocket, message: Buffer): void {
     const empty = message.length <= 1;
     const status = !empty && message[0] === CHANNEL.error;
-    if (status && isTrouble(message)) {
+    if (status && tellsOfTrouble(message)) {
       // Not how the command ended but that the gateway lost it: a cut like any other.
       this.#saidCause = causeInWords(message.toString('utf8', 1), this.#parts.call.served, this.#ageMs());
       if (this.#saidCause !== undefined) {
@@ -219,7 +232,7 @@ export class RemoteCommandSession {
     if (this.#gap !== undefined) {
       // Servers greet with an empty message; that says nothing about the container yet.
       if (empty) return;
-      if (status && isTrouble(message) && this.#recoverer.mayTryAgain()) {
+      if (status && tellsOfTrouble(message) && this.#recoverer.mayTryAgain()) {
         upstream.terminate();
         return;
       }
@@ -259,6 +272,7 @@ export class RemoteCommandSession {
     }
     this.#upstream = undefined;
     this.#pulse.follow(undefined);
+    this.#warning.stop();
     const { clock } = this.#parts.tools;
     const cutAt = clock.monotonic();
     const said = reason.length > 0 ? `: ${reason.toString('utf8')}` : '';
@@ -453,6 +467,7 @@ export class RemoteCommandSession {
     this.#leave.abort(new Error(reason));
     this.#gap?.cancelTimer();
     this.#pulse.stop();
+    this.#warning.stop();
     this.#held.take();
     const { call, api, tools, client } = this.#parts;
     call.signal.removeEventListener('abort', this.#onAbort);
@@ -474,15 +489,6 @@ export class RemoteCommandSession {
     const onCutoff = this.#parts.call.served.exec?.onCutoff ?? 'reopen';
     return planAfterCut(this.#remote, { onCutoff, stdinEnded: this.#stdinEnded });
   }
-}
-
-function channelMessage(channel: number, payload: Uint8Array): Buffer {
-  return Buffer.concat([Buffer.of(channel), payload]);
-}
-
-/** A Status that does not tell how the command ended but that it could not be reached. */
-function isTrouble(message: Buffer): boolean {
-  return !/"status":\s*"Success"|"reason":\s*"NonZeroExitCode"/.test(message.toString('utf8', 1));
 }
 
 /** Codes that may stand in a close frame (RFC 6455 7.4). */
