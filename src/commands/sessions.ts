@@ -1,12 +1,11 @@
 import type { Command } from 'commander';
 import { CodedError, UsageError } from '../base/errors.js';
 import type { SessionReport } from '../daemon/daemon.js';
-import { formatDuration } from '../daemon/duration.js';
 import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
 import { outputOption } from './memberships.js';
+import { sessionsText } from './sessions-text.js';
 import { addSettingOptions } from './settings-options.js';
-import { table } from './table.js';
 
 const REFRESH_MS = 1000;
 /** Cursor home, then clear to the end: redraws without the flicker of clearing first. */
@@ -35,7 +34,7 @@ export function addSessions(program: Command, io: CommandIo): void {
       }
       if (options.watch) io.out(`${HOME}\x1b[2J`);
       for (;;) {
-        const text = render(await report(daemon), options.ended === true);
+        const text = sessionsText(await report(daemon), options.ended === true);
         io.out(options.watch ? `${HOME}${text.replaceAll('\n', '\x1b[K\n')}${CLEAR_REST}` : text);
         if (!options.watch) return;
         await io.pause(REFRESH_MS);
@@ -81,44 +80,4 @@ async function report(daemon: DaemonBeside): Promise<SessionReport> {
   const { status, body } = await daemon.call('/-/sessions');
   if (status === 200) return JSON.parse(body) as SessionReport;
   throw refused('/-/sessions', status);
-}
-
-function render({ live, ended }: SessionReport, withEnded: boolean): string {
-  const header = ['ID', 'KIND', 'MEMBERSHIP', 'TARGET', 'AGE', 'CUTOFF IN', 'RESUMES', 'UP', 'DOWN', 'CLIENT'];
-  const rows = live.map((session) => [
-    session.id,
-    session.kind,
-    session.membership,
-    session.target,
-    formatDuration(session.ageMs),
-    session.cutoffInMs > 0 ? formatDuration(session.cutoffInMs) : 'due',
-    String(session.resumes),
-    formatBytes(session.bytesUp),
-    formatBytes(session.bytesDown),
-    session.userAgent.split(' ')[0] ?? '',
-  ]);
-  const text = live.length === 0 ? 'no live sessions\n' : table(header, rows);
-  if (!withEnded || ended.length === 0) return text;
-  const endedRows = ended.map((session) => [
-    session.id,
-    session.kind,
-    session.membership,
-    session.target,
-    formatDuration(session.ageMs),
-    String(session.resumes),
-    session.bytesMayBeMissing ? 'maybe' : 'no',
-    session.reason,
-  ]);
-  return `${text}\n${table(['ENDED', 'KIND', 'MEMBERSHIP', 'TARGET', 'LIVED', 'RESUMES', 'BYTES MISSING', 'REASON'], endedRows)}`;
-}
-
-function formatBytes(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return unit === 0 ? `${value}B` : `${value.toFixed(1)}${units[unit]}`;
 }

@@ -125,21 +125,44 @@ story('new connections wait 30 s, then are reset; the session waits on', async (
   await roundTrip(t, client, next, 'late');
 });
 
-for (const [what, code, reason] of [
-  ['the pod is gone', 404, 'NotFound'],
-  ['it is not allowed any more', 403, 'Forbidden'],
+for (const [what, code, reason, times] of [
+  ['the pod is gone', 404, 'NotFound', 1],
+  ['it is not allowed any more', 403, 'Forbidden', 3],
 ] as const) {
   story(`${what}: the session ends with the reason`, async (t, { scene, clock, client, pod, cutAges }) => {
     const open = await Promise.all([client.open(8080), pod.connection()]);
     pod.cut('close 1000');
     await open[0].data.ended();
-    (await clock.passUntil(scene.knock())).refuse(code, reason);
+    for (let n = 0; n < times; n++) (await clock.passUntil(scene.knock())).refuse(code, reason);
     t.equal(await client.closed, 1001);
     const [ended] = scene.at.sessions.ended();
     t.match(ended?.reason, `the cluster says ${code}`);
     t.strictSame(cutAges, [], 'the cut says nothing about the gateway');
   });
 }
+
+story('an API server that has just started forbids it for a moment only', async (t, { scene, clock, client, pod }) => {
+  pod.cut('close 1000');
+  await pod.closed;
+  for (const _ of [1, 2]) (await clock.passUntil(scene.knock())).refuse(403, 'Forbidden');
+  await roundTrip(t, client, await clock.passUntil(scene.podEnd()), 'allowed again');
+});
+
+story(
+  'tunnels that are cut as soon as they are open are dialled at a growing distance',
+  async (t, { scene, clock, client, pod }) => {
+    pod.cut('a TCP reset');
+    await pod.closed;
+    const times: number[] = [];
+    for (let round = 0; round < 7; round++) {
+      (await clock.passUntil(scene.podEnd())).cut('a TCP reset');
+      times.push(clock.monotonic());
+    }
+    const last = (times.at(-1) ?? 0) - (times.at(-2) ?? 0);
+    t.ok(last > 2000, `the last pause was ${last} ms`);
+    await roundTrip(t, client, await clock.passUntil(scene.podEnd()), 'well again');
+  },
+);
 
 story('the pod has ended: asked where the refusal does not say', async (_t, { scene, clock, client, pod }) => {
   scene.pod = { status: { phase: 'Succeeded' } };

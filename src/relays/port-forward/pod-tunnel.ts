@@ -14,6 +14,7 @@ const LOW_WATER_BYTES = HIGH_WATER_BYTES / 4;
 const MAX_CONNECTIONS = LIMIT.liveStreams / 2 - 8;
 /** A tunnel that a slow reader has held up for this long takes no new connections, which go to another one. */
 export const STALLED_MS = 5000;
+const WELL_AFTER_MS = 1000;
 /** A slow reader may hold up connections of other clients for this long; then its own is reset. */
 export const GIVE_UP_MS = 30_000;
 
@@ -61,6 +62,7 @@ export class PodTunnel {
   #cancelFullTimer: () => void = () => {};
   #unfit = false;
   #retired = false;
+  #heard = false;
   #closing = false;
 
   constructor(options: PodTunnelOptions) {
@@ -82,6 +84,7 @@ export class PodTunnel {
     this.#pulse.follow(upstream);
     upstream.on('message', (data: RawData) => {
       this.#pulse.heard();
+      this.#heard = true;
       this.#session.receive(data as Buffer);
     });
     upstream.on('error', (error) => options.log.debug({}, `gateway: ${describeError(error)}`));
@@ -95,6 +98,11 @@ export class PodTunnel {
 
   get fit(): boolean {
     return !this.#unfit && !this.#retired && !this.#closing && !this.#session.ended;
+  }
+
+  /** It has carried something, or stayed for a while. */
+  get wasWell(): boolean {
+    return this.#heard || this.ageMs >= WELL_AFTER_MS;
   }
 
   get connections(): number {

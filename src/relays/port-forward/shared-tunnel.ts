@@ -17,7 +17,7 @@ export const TUNNEL_PROTOCOL = 'SPDY/3.1+portforward.k8s.io';
 export const OPEN_WAIT_MS = 30_000;
 /** Each may hold one of the fleet's few streams; beyond it a full or stalled tunnel is not replaced any more. */
 const MAX_DRAINING = 3;
-/** What the cluster itself refuses for good it may refuse for a moment only. */
+/** What is refused for good may be refused for a moment only: an API server that has just started knows no roles yet. */
 const FINAL_REFUSALS = 3;
 
 /** One client of a tunnel. */
@@ -163,7 +163,6 @@ export class SharedTunnel {
     });
     this.#current = tunnel;
     this.#finalRefusals = 0;
-    this.#redial.succeeded();
     this.#cancelRotation();
     this.#scheduleRotation(served);
     if (old !== undefined) {
@@ -180,6 +179,7 @@ export class SharedTunnel {
 
   #rotate(why: string): void {
     if (this.#over || this.#dialling) return;
+    this.#redial.succeeded();
     this.#client()?.log.debug({ why }, 'opening another tunnel to the pod');
     void this.#replace('rotation');
   }
@@ -200,6 +200,8 @@ export class SharedTunnel {
     }
     this.#current = undefined;
     this.#cancelRotation();
+    // One that is cut as soon as it is open must not be dialled as fast as it can be.
+    if (tunnel.wasWell) this.#redial.succeeded();
     this.#gap = { since: this.#tools.clock.monotonic(), ageMs: tunnel.ageMs };
     this.#client()?.log.info({ detail, ageMs: Math.round(tunnel.ageMs) }, 'the tunnel to the pod was cut');
     if (!this.#dialling) void this.#replace('cut');
@@ -277,8 +279,10 @@ export class SharedTunnel {
     { kind, message }: { kind: 'gone' | 'forbidden' | 'passing' | 'final'; message: string },
   ): Promise<string | undefined> {
     if (kind === 'gone') return `the pod is gone: ${message}`;
-    if (kind === 'forbidden') return `it is forbidden: ${message}`;
-    if (kind === 'final') return ++this.#finalRefusals < FINAL_REFUSALS ? undefined : message;
+    if (kind === 'forbidden' || kind === 'final') {
+      if (++this.#finalRefusals < FINAL_REFUSALS) return undefined;
+      return kind === 'final' ? message : `it is forbidden: ${message}`;
+    }
     const { namespace = '', name = '' } = this.#api;
     const pod = `/api/v1/namespaces/${namespace}/pods/${name}`;
     const question = {
