@@ -64,6 +64,11 @@ export function isConnectionLost(error: unknown): boolean {
   return code !== undefined && CONNECTION_LOST.has(code);
 }
 
+/** The same for a stream, which has no deadline: a time-out is that of a peer which is dead. */
+export function isStreamLost(error: unknown): boolean {
+  return isConnectionLost(error) || systemCode(error) === 'ETIMEDOUT';
+}
+
 /** Names the host and the cause of a connection that could not be made or broke before an answer. */
 export function unreachable(address: UpstreamAddress, error: unknown): CodedError {
   if (error instanceof CodedError) return error;

@@ -3,7 +3,7 @@ import { CodedError } from '../base/errors.js';
 import { type FlatHeaders, headerValue } from '../base/flat-headers.js';
 import type { AccessToken } from '../credentials/token-source.js';
 import { passesUnread } from '../gateway/failure.js';
-import { isConnectionLost, unreachable } from '../gateway/http-upstream.js';
+import { isConnectionLost, isStreamLost, unreachable } from '../gateway/http-upstream.js';
 import { Redial } from '../gateway/redial.js';
 import type { ResponseSink, UpstreamCall } from '../gateway/upstream-call.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
@@ -136,10 +136,10 @@ class RequestRelay {
         served.tokens.invalidate(token);
         token = await served.tokens.get();
       } else {
-        if (!replayable || !isConnectionLost(end.error)) throw end.error;
-        const silentMs = this.#tools.clock.monotonic() - askedAt;
-        if (this.#continuation !== undefined && silentMs >= SILENT_STREAM_MS) await this.#pause(redial.nextPauseMs());
-        else if (repeatedForConnection) throw end.error;
+        const wasSilent = this.#tools.clock.monotonic() - askedAt >= SILENT_STREAM_MS;
+        const isCut = this.#continuation !== undefined && wasSilent && isStreamLost(end.error);
+        if (isCut) await this.#pause(redial.nextPauseMs());
+        else if (!replayable || repeatedForConnection || !isConnectionLost(end.error)) throw end.error;
         repeatedForConnection = true;
       }
     }

@@ -37,10 +37,16 @@ export class FakeClock implements Clock {
       const [next] = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
       if (next === undefined) break;
       this.#timers = this.#timers.filter((timer) => timer !== next);
-      this.#step(next.at - this.#monotonic);
+      this.#step(Math.max(0, next.at - this.#monotonic));
       next.fn();
     }
     this.#step(end - this.#monotonic);
+  }
+
+  /** As a process that was busy, or a machine whose monotonic clock goes on in sleep: all that is due runs at the end. */
+  advanceLate(ms: number): void {
+    this.#step(ms);
+    this.advance(0);
   }
 
   /** Time goes by in small steps until it has happened. */
