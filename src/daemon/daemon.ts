@@ -181,7 +181,10 @@ class Daemon implements RunningDaemon {
     const { settings, clock, log, env } = this.#o;
     const startedAt = clock.now();
     const dialer = watchedDialer(googleWay(settings, env).dialer, (error) => this.#wakeWatch.trouble(error));
-    this.#upstream = createPacedUpstream({ upstream: createHttpUpstream({ dialer }), pacer: this.#quota.requests });
+    this.#upstream = createPacedUpstream({
+      upstream: createHttpUpstream({ dialer, clock }),
+      pacer: this.#quota.requests,
+    });
     this.#watchForSleep(this.#upstream);
     const certificate = await this.#state.serverCertificate({ address: settings.listen.address, now: startedAt });
     this.#fleet = this.#createFleet(this.#upstream.dispatcher);

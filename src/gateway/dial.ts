@@ -10,7 +10,12 @@ import { forwardProxyFor } from './forward-proxy.js';
 /** Opens connections to upstream hosts: direct or through HTTPS_PROXY, with the extra CA where one is configured. */
 export interface Dialer {
   /** Resolves with a connected (for TLS: verified) socket. Rejects with the network's error, or the signal's reason. */
-  dial(address: Pick<UpstreamAddress, 'hostname' | 'port' | 'secure'>, signal: AbortSignal): Promise<net.Socket>;
+  dial(target: DialTarget, signal: AbortSignal): Promise<net.Socket>;
+}
+
+export interface DialTarget extends Pick<UpstreamAddress, 'hostname' | 'port' | 'secure'> {
+  /** What TLS offers by ALPN, the preferred first; HTTP/1.1 alone where it is not said. */
+  readonly protocols?: readonly string[];
 }
 
 /** Trusts the public authorities, and `extraCa` (PEM; see `endpoints.caFile`) besides. Costs tens of ms with one. */
@@ -46,7 +51,7 @@ export function createDialer(options: {
         socket: plain,
         ...(session === undefined ? {} : { session }),
         secureContext,
-        ALPNProtocols: ['http/1.1'],
+        ALPNProtocols: [...(address.protocols ?? ['http/1.1'])],
         host: address.hostname,
         ...(net.isIP(address.hostname) === 0 ? { servername: address.hostname } : {}),
       });

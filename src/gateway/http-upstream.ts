@@ -1,11 +1,16 @@
 import { Agent, type Dispatcher } from 'undici';
+import type { Clock } from '../base/clock.js';
 import { CodedError, systemCode } from '../base/errors.js';
 import type { UpstreamAddress } from './address.js';
 import type { Dialer } from './dial.js';
 import { Http1Client } from './http1-client.js';
+import { Http2Client } from './http2-client.js';
 import type { ResponseSink, UpstreamCall, UpstreamRequest } from './upstream-call.js';
 
-/** Plain requests to the gateway. The way they travel (pooled HTTP/1.1 now) is this interface's secret. */
+/**
+ * Plain requests to the gateway. The way they travel is this interface's secret: pooled HTTP/1.1, and for those that last
+ * streams of HTTP/2 (docs/decisions.md, 12).
+ */
 export interface HttpUpstream {
   /** For Google's control APIs, which are asked rarely and through undici. */
   readonly dispatcher: Dispatcher;
@@ -17,18 +22,24 @@ export interface HttpUpstream {
 
 const CONNECT_DEADLINE_MS = 15_000;
 
-export function createHttpUpstream(options: { dialer: Dialer }): HttpUpstream {
-  const client = new Http1Client(options);
+export function createHttpUpstream(options: { dialer: Dialer; clock: Clock }): HttpUpstream {
+  const { dialer, clock } = options;
+  const http1 = new Http1Client({ dialer });
+  const http2 = new Http2Client({ dialer, http1, clock });
   let agent: Agent | undefined;
   return {
     get dispatcher() {
-      agent ??= dialingAgent(options.dialer);
+      agent ??= dialingAgent(dialer);
       return agent;
     },
-    send: (request, sink) => client.send(request, sink),
-    dropIdle: () => client.dropIdle(),
+    send: (request, sink) => (request.lasting === true ? http2 : http1).send(request, sink),
+    dropIdle: () => {
+      http1.dropIdle();
+      http2.dropIdle();
+    },
     close: async () => {
-      client.close();
+      http2.close();
+      http1.close();
       await agent?.destroy();
     },
   };

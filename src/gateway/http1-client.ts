@@ -32,6 +32,12 @@ export class Http1Client {
     return exchange;
   }
 
+  /** A connection that was made for another purpose and can carry requests. */
+  adopt(origin: string, socket: Socket): void {
+    if (this.#closed) socket.destroy();
+    else this.#connection(origin, socket).rest();
+  }
+
   /** Ends the connections that carry nothing: what is asked from now on goes over new ones. */
   dropIdle(): void {
     for (const list of this.#idle.values()) for (const connection of list.splice(0)) connection.destroy();
@@ -63,15 +69,19 @@ export class Http1Client {
           socket.destroy();
           return;
         }
-        const connection = new Connection(socket, {
-          onIdle: () => this.#keep(address.origin, connection),
-          onClose: () => this.#forget(address.origin, connection),
-        });
-        this.#all.add(connection);
-        connection.carry(exchange);
+        this.#connection(address.origin, socket).carry(exchange);
       },
       (error: unknown) => exchange.fail(error),
     );
+  }
+
+  #connection(origin: string, socket: Socket): Connection {
+    const connection = new Connection(socket, {
+      onIdle: () => this.#keep(origin, connection),
+      onClose: () => this.#forget(origin, connection),
+    });
+    this.#all.add(connection);
+    return connection;
   }
 
   #keep(origin: string, connection: Connection): void {
@@ -170,6 +180,12 @@ class Connection implements Http1ResponseSink {
     this.#sendRequest(request);
   }
 
+  /** Waits for a request, for as long as such a connection is kept. */
+  rest(): void {
+    this.#socket.setTimeout(IDLE_CONNECTION_MS);
+    this.#hooks.onIdle();
+  }
+
   information(status: number, headers: FlatHeaders): void {
     this.#exchange?.sink.information(status, headers);
   }
@@ -193,8 +209,7 @@ class Connection implements Http1ResponseSink {
     // A body that upstream did not want to read to its end cannot be taken back.
     if (keepAlive && this.#bodySent && this.usable) {
       this.#socket.resume();
-      this.#socket.setTimeout(IDLE_CONNECTION_MS);
-      this.#hooks.onIdle();
+      this.rest();
     } else {
       this.#socket.destroy();
     }

@@ -12,6 +12,8 @@ export interface UpstreamRequest {
   readonly body: Readable | null;
   /** How long to wait for the response's head, in ms; 0 waits for ever (watches of a quiet resource). */
   readonly headersTimeoutMs: number;
+  /** Its answer goes on for long: it may be one stream of a connection that others share. */
+  readonly lasting?: boolean;
   /** Its place in the line of its fleet host project; without one it leaves at once. */
   readonly turn?: Turn;
   /** Others who ask the same, as the same principal, may have the same answer: discovery and OpenAPI. */

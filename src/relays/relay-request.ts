@@ -255,6 +255,7 @@ class RequestRelay {
             client: request.socket,
           },
           shareable: this.#api.kind === 'discovery',
+          lasting: unlimited,
         },
         sink,
       );

@@ -180,6 +180,7 @@ async function attempt(options: ResumeOptions, target: string, onHead: () => voi
           body: null,
           headersTimeoutMs: continuation.headDeadlineMs,
           turn: { project: served.membership, urgent: true, client: clientGone },
+          lasting: true,
         },
         sink,
       );

@@ -4,6 +4,7 @@ import { requests } from './requests.js';
 import { roundTrips } from './round-trips.js';
 import { startUp } from './start-up.js';
 import { streams } from './streams.js';
+import { upstreams } from './upstreams.js';
 import { watches } from './watches.js';
 
 const SECTIONS: Readonly<Record<string, () => Promise<Section>>> = {
@@ -12,6 +13,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<Section>>> = {
   watches,
   streams,
   'start-up': startUp,
+  upstreams,
 };
 
 const KEPT = join(process.cwd(), 'test/bench/kept-results.json');

@@ -103,7 +103,7 @@ export const GATEWAY_PREFIX = '/v1/projects/123456789012/locations/global/member
 
 let certificates: Promise<{ ca: string; pair: CertificatePair }> | undefined;
 
-function testCertificates(): Promise<{ ca: string; pair: CertificatePair }> {
+export function testCertificates(): Promise<{ ca: string; pair: CertificatePair }> {
   certificates ??= (async () => {
     const now = Date.now();
     const authority = await createAuthority({ commonName: 'front door test', now, validDays: 2 });
@@ -153,7 +153,7 @@ export async function openTestFrontDoor(options: TestFrontDoorOptions = {}): Pro
   const { clock = systemClock } = options;
   const { perMinute = 1_000_000, streams = 1000, queueMs = 30_000 } = options.quota ?? {};
   const quota = new QuotaLedger({ clock, requests: { perMinute }, streams: { limit: streams, queue: queueMs } });
-  const upstream = createPacedUpstream({ upstream: createHttpUpstream({ dialer }), pacer: quota.requests });
+  const upstream = createPacedUpstream({ upstream: createHttpUpstream({ dialer, clock }), pacer: quota.requests });
   const sessions = new SessionRegistry({ clock });
   const wakes = new Wakes();
   const tokens = new NumberedTokens();
