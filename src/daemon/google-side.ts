@@ -137,7 +137,7 @@ export function openGoogleSide(o: {
 }): GoogleSide {
   const { settings, env, clock, log, deadlineMs } = o;
   const { dialer, ...way } = googleWay(settings, env);
-  const upstream = createHttpUpstream({ dialer });
+  const upstream = createHttpUpstream({ dialer, clock });
   const { dispatcher } = upstream;
   const open = identityOpener({ settings, env, dispatcher, clock, log });
   const identities = new Map<string, TokenSource>();

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import * as http from 'node:http';
+import * as http2 from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import * as tls from 'node:tls';
 import type { CertificatePair } from '../../src/base/certificates.js';
@@ -50,7 +51,10 @@ export class NumberedTokens implements TokenSource {
   close(): void {}
 }
 
-/** A gateway of the test's own: each test says what it answers. Plain HTTP, so that bytes can be read as they are. */
+/**
+ * A gateway of the test's own: each test says what it answers. Plain HTTP, so that bytes can be read as they are, or TLS
+ * with HTTP/2 and HTTP/1.1.
+ */
 export interface TestGateway {
   readonly url: string;
   readonly server: http.Server;
@@ -59,8 +63,17 @@ export interface TestGateway {
   close(): Promise<void>;
 }
 
-export async function startTestGateway(): Promise<TestGateway> {
-  const server = http.createServer({ keepAliveTimeout: 60_000 });
+export async function startTestGateway(o: { http2?: boolean } = {}): Promise<TestGateway> {
+  const { pair } = await testCertificates();
+  const server =
+    o.http2 === true
+      ? // What the tests use of requests and responses is the same.
+        (http2.createSecureServer({
+          cert: pair.certificate,
+          key: pair.privateKey,
+          allowHTTP1: true,
+        }) as unknown as http.Server)
+      : http.createServer({ keepAliveTimeout: 60_000 });
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {
     sockets.add(socket);
@@ -70,7 +83,7 @@ export async function startTestGateway(): Promise<TestGateway> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http${o.http2 === true ? 's' : ''}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     server,
     sockets,
     close: async () => {
@@ -137,6 +150,8 @@ export interface TestFrontDoor {
 }
 
 export interface TestFrontDoorOptions {
+  /** The gateway speaks TLS, and HTTP/2 to whoever asks for it. */
+  readonly http2?: boolean;
   readonly own?: Partial<OwnApiSource>;
   readonly clock?: Clock;
   readonly rotateAfterMs?: number;
@@ -148,8 +163,8 @@ export interface TestFrontDoorOptions {
 
 /** A front door with one membership `prod` in front of a test gateway. */
 export async function openTestFrontDoor(options: TestFrontDoorOptions = {}): Promise<TestFrontDoor> {
-  const [gateway, { ca, pair }] = await Promise.all([startTestGateway(), testCertificates()]);
-  const dialer = createDialer({ proxy: {} });
+  const [gateway, { ca, pair }] = await Promise.all([startTestGateway(options), testCertificates()]);
+  const dialer = createDialer({ proxy: {}, extraCa: ca });
   const { clock = systemClock } = options;
   const { perMinute = 1_000_000, streams = 1000, queueMs = 30_000 } = options.quota ?? {};
   const quota = new QuotaLedger({ clock, requests: { perMinute }, streams: { limit: streams, queue: queueMs } });
