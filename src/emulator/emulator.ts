@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { type EventEmitter, once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as http from 'node:http';
-import * as https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import * as net from 'node:net';
 import type { Duplex } from 'node:stream';
+import * as tls from 'node:tls';
 import { createAuthority, issueServerCertificate } from '../base/certificates.js';
 import type { Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
@@ -20,7 +20,8 @@ import { parseDataTarget } from './google/data-target.js';
 import { EmulatedFleet, type EmulatedMembership } from './google/emulated-fleet.js';
 import { errorAnswer } from './google/error-catalogue.js';
 import { Faults } from './google/faults.js';
-import { MeteredResponse } from './google/metered-response.js';
+import { createHttp2Front } from './google/http2-front.js';
+import { type CuttableResponse, MeteredResponse } from './google/metered-response.js';
 import { Quota } from './google/quota.js';
 import { type RecordedRequest, RequestLog } from './google/request-log.js';
 import { Tokens } from './google/tokens.js';
@@ -113,7 +114,7 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
   const dataPath = new DataPath({ fleet, tokens, faults, quota, requests, connections, clock, log });
   const admin = new AdminApi({ faults, adminToken, activeStreams: () => quota.activeStreams() });
 
-  const onRequest = (request: IncomingMessage, response: MeteredResponse): void => {
+  const onRequest = (request: IncomingMessage, response: ServerResponse & CuttableResponse): void => {
     const { url: target = '/' } = request;
     const data = parseDataTarget(target);
     const handled = target.startsWith('/-/')
@@ -137,19 +138,23 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
       socket.destroy();
     });
   };
-  const serverOptions = { ServerResponse: MeteredResponse, maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 0 };
-  const secure = https.createServer(
-    { ...serverOptions, cert: pair.certificate, key: pair.privateKey, ALPNProtocols: ['http/1.1'] },
+  const plain = http.createServer(
+    { ServerResponse: MeteredResponse, maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 0 },
     onRequest,
   );
-  const plain = http.createServer(serverOptions, onRequest);
-  for (const server of [secure, plain]) {
-    server.keepAliveTimeout = KEEP_ALIVE_MS;
-    server.on('upgrade', onUpgrade);
-    server.on('clientError', onClientError);
-  }
+  plain.keepAliveTimeout = KEEP_ALIVE_MS;
+  plain.on('upgrade', onUpgrade);
+  plain.on('clientError', onClientError);
+  const http2Front = createHttp2Front(onRequest);
+  const secure = tls.createServer(
+    { cert: pair.certificate, key: pair.privateKey, ALPNProtocols: ['h2', 'http/1.1'] },
+    (socket) => {
+      socket.on('error', () => {});
+      (socket.alpnProtocol === 'h2' ? http2Front : plain).emit('connection', socket);
+    },
+  );
 
-  /** A TCP listener in front of the HTTP server: it knows the sockets below TLS, and makes new connections wait. */
+  /** A TCP listener in front of the TLS or HTTP server: it knows the sockets below TLS, and makes new connections wait. */
   const listen = async (server: EventEmitter, handshakes: number, port: number): Promise<net.Server> => {
     const listener = net.createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: false }, (tcp) => {
       connections.add(tcp);

@@ -1,12 +1,11 @@
 import { timingSafeEqual } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { UsageError } from '../../base/errors.js';
 import { headerValue } from '../../base/flat-headers.js';
 import { type Answer, googleError, headersOf, jsonAnswer, notFoundPage } from './answers.js';
 import { aboutError, ERROR_NAMES } from './error-catalogue.js';
 import { CUT_FORMS, FAULT_MATCHES, type Faults, parseCut, parseFault } from './faults.js';
 import { readObject } from './http-body.js';
-import type { MeteredResponse } from './metered-response.js';
 
 const FAULTS = '/-/emulator/faults';
 
@@ -22,7 +21,7 @@ export class AdminApi {
     this.#activeStreams = o.activeStreams;
   }
 
-  async handle(request: IncomingMessage, response: MeteredResponse): Promise<void> {
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const answer = await this.#answer(request).catch((error: unknown) => {
       if (error instanceof UsageError) return googleError(400, 'INVALID_ARGUMENT', error.message);
       throw error;

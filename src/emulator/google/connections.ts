@@ -33,6 +33,11 @@ export class Connections {
     this.#tcpOf(socket).end();
   }
 
+  /** The same for a connection whose socket may only be read by HTTP/2. */
+  endTcpBelow(socket: Socket): void {
+    this.#tcpOf(socket).destroySoon();
+  }
+
   closeAll(): void {
     for (const tcp of this.#byPeer.values()) tcp.destroy();
   }

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../base/clock.js';
 import { UsageError } from '../../base/errors.js';
 import { headerValue } from '../../base/flat-headers.js';
@@ -10,7 +10,7 @@ import { type ErrorName, errorAnswer } from './error-catalogue.js';
 import type { Faults } from './faults.js';
 import { readObject } from './http-body.js';
 import { generatedCredentials, membershipResource } from './hub-resources.js';
-import type { MeteredResponse } from './metered-response.js';
+import type { CuttableResponse } from './metered-response.js';
 import { answerOAuth } from './oauth.js';
 import type { RequestLog } from './request-log.js';
 import { TOKEN_SECONDS, type Tokens } from './tokens.js';
@@ -94,7 +94,7 @@ export class ControlApi {
     ];
   }
 
-  async handle(request: IncomingMessage, response: MeteredResponse): Promise<void> {
+  async handle(request: IncomingMessage, response: ServerResponse & CuttableResponse): Promise<void> {
     const { requests, clock } = this.#parts;
     const { method = 'GET', url: target = '/', rawHeaders } = request;
     const record = requests.add({

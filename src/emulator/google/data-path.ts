@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../base/clock.js';
@@ -13,8 +13,8 @@ import { type Connections, RESET_LAG_MS } from './connections.js';
 import type { DataTarget } from './data-target.js';
 import { collectionOf, type EmulatedFleet, type EmulatedMembership } from './emulated-fleet.js';
 import { type ErrorName, errorAnswer } from './error-catalogue.js';
-import type { CutForm, FaultPlan, FaultSubject, Faults } from './faults.js';
-import type { MeteredResponse } from './metered-response.js';
+import { type CutForm, type FaultPlan, type FaultSubject, type Faults, RESETS } from './faults.js';
+import type { CuttableResponse } from './metered-response.js';
 import type { Quota } from './quota.js';
 import type { OpenRecord, RequestLog } from './request-log.js';
 import { SplicedSocket } from './spliced-socket.js';
@@ -54,7 +54,7 @@ export class DataPath {
     this.#parts = parts;
   }
 
-  async handle(request: IncomingMessage, response: MeteredResponse, at: DataTarget): Promise<void> {
+  async handle(request: IncomingMessage, response: ServerResponse & CuttableResponse, at: DataTarget): Promise<void> {
     const { clock, faults, connections } = this.#parts;
     const verdict = this.#admit(request, at, 'request');
     const { plan, record } = verdict;
@@ -65,7 +65,6 @@ export class DataPath {
     response.once('close', () => {
       if (!response.writableFinished) gone.abort(new Error('the client is gone'));
     });
-    const { socket } = request;
     try {
       await pause(clock, plan, gone.signal);
     } catch {
@@ -81,16 +80,14 @@ export class DataPath {
       if (response.writableEnded || gone.signal.aborted) return;
       response.cutBody();
       const orderly = form === 'clean-end' || form === 'close-1000' || form === 'close-1001';
-      if (form === 'reset') connections.reset(socket);
-      else if (form === 'close-1006') connections.endTcp(socket);
-      else if (!orderly || !response.endAsComplete()) socket.end();
+      if (!orderly || !response.endAsComplete()) response.break(form, connections);
       gone.abort(new Error(`cut by a fault: ${form}`));
     };
     const forget = faults.register({ subject: verdict.subject, cut });
     const { cut: planned } = plan;
     if (planned?.afterBytes !== undefined) {
       response.limitBody(planned.afterBytes, () => {
-        if (planned.form === 'reset') clock.after(RESET_LAG_MS, () => cut(planned.form));
+        if (RESETS.has(planned.form)) clock.after(RESET_LAG_MS, () => cut(planned.form));
         else cut(planned.form);
       });
     }

@@ -5,10 +5,25 @@ import { type ErrorName, isErrorName } from './error-catalogue.js';
 /**
  * How a stream ends early. `fin` ends TLS and TCP in order, `close-1006` ends TCP without a word of TLS or WebSocket.
  * The WebSocket forms wait for the end of the frame under way; `clean-end` is a close frame without a code. On a plain
- * answer, `clean-end`, `close-1000` and `close-1001` end the body as if it were complete, the others as if it broke.
+ * answer, `clean-end`, `close-1000` and `close-1001` end the body as if it were complete, the others as if it broke. Over
+ * HTTP/2 `rst-stream` and `close-1011` end the one stream, and `reset`, `fin`, `close-1006` and `goaway` the connection with
+ * all that it carries; elsewhere `rst-stream` and `goaway` are a `reset`.
  */
 export type CutForm = (typeof CUT_FORMS)[number];
-export const CUT_FORMS = ['reset', 'fin', 'close-1000', 'close-1001', 'close-1006', 'close-1011', 'clean-end'] as const;
+export const CUT_FORMS = [
+  'reset',
+  'fin',
+  'close-1000',
+  'close-1001',
+  'close-1006',
+  'close-1011',
+  'clean-end',
+  'rst-stream',
+  'goaway',
+] as const;
+
+/** The forms that are a TCP reset wherever there is no HTTP/2. */
+export const RESETS: ReadonlySet<CutForm> = new Set(['reset', 'rst-stream', 'goaway']);
 
 /** `request` is any data path call that is no upgrade, `watch` those of them that stream (watches and `logs -f`). */
 export type FaultMatch = (typeof FAULT_MATCHES)[number];

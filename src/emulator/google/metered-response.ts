@@ -1,37 +1,54 @@
 import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
 import { ServerResponse } from 'node:http';
+import { BodyMeter } from './body-meter.js';
+import type { Connections } from './connections.js';
+import { type CutForm, RESETS } from './faults.js';
 
 type Callback = (error?: Error | null) => void;
 
 /** A response whose body can be ended after an exact number of bytes, whatever its writer still has to say. */
-export class MeteredResponse extends ServerResponse<IncomingMessage> {
-  #left = Number.POSITIVE_INFINITY;
-  #onSpent: (() => void) | undefined;
-  #cut = false;
+export interface CuttableResponse {
+  /** Calls `onSpent` once, when exactly `bytes` of the body are with the system and more would follow. */
+  limitBody(bytes: number, onSpent: () => void): void;
+  onStatus(listener: (status: number) => void): void;
+  /** From here on the writer's bytes are dropped. */
+  cutBody(): void;
+  /** Ends a cut body as if it were complete; false when it cannot be told as complete. */
+  endAsComplete(): boolean;
+  /** Breaks off the answer, and with it whatever shares its connection. */
+  break(form: CutForm, connections: Connections): void;
+}
+
+export class MeteredResponse extends ServerResponse<IncomingMessage> implements CuttableResponse {
+  readonly #meter = new BodyMeter();
   #hasLength = false;
   #onStatus: ((status: number) => void) | undefined;
 
-  /** Calls `onSpent` once, when exactly `bytes` of the body are with the system and more would follow. */
   limitBody(bytes: number, onSpent: () => void): void {
-    this.#left = bytes;
-    this.#onSpent = onSpent;
+    this.#meter.limit(bytes, onSpent);
   }
 
   onStatus(listener: (status: number) => void): void {
     this.#onStatus = listener;
   }
 
-  /** From here on the writer's bytes are dropped. */
   cutBody(): void {
-    this.#cut = true;
+    this.#meter.cut();
   }
 
-  /** Ends a cut body as if it were complete; false when it cannot be told as complete. */
   endAsComplete(): boolean {
     if (this.#hasLength || this.hasHeader('content-length')) return false;
-    this.#cut = true;
+    this.#meter.cut();
     super.end();
     return true;
+  }
+
+  break(form: CutForm, connections: Connections): void {
+    const { socket } = this;
+    if (socket === null) return;
+    if (RESETS.has(form)) connections.reset(socket);
+    else if (form === 'close-1006') connections.endTcp(socket);
+    else socket.end();
   }
 
   override writeHead(
@@ -49,37 +66,34 @@ export class MeteredResponse extends ServerResponse<IncomingMessage> {
   override write(chunk: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): boolean {
     const done = typeof encoding === 'function' ? encoding : callback;
     const bytes = toBytes(chunk, encoding);
-    if (this.#cut) return this.#drop(done);
-    if (bytes.length < this.#left) {
-      this.#left -= bytes.length;
-      return super.write(bytes, (error) => done?.(error));
-    }
-    this.#spend(bytes, done);
+    if (this.#meter.isCut) return this.#drop(done);
+    const last = this.#meter.lastPart(bytes, { isEnd: false });
+    if (last === undefined) return super.write(bytes, (error) => done?.(error));
+    this.#spend(last, done);
     return false;
   }
 
   override end(chunk?: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): this {
     if (typeof chunk === 'function') return this.end(undefined, undefined, chunk as Callback);
     const done = typeof encoding === 'function' ? encoding : callback;
-    if (this.#cut) {
+    if (this.#meter.isCut) {
       this.#drop(done);
       return this;
     }
     const bytes = chunk === undefined || chunk === null ? undefined : toBytes(chunk, encoding);
-    if (bytes !== undefined && bytes.length > this.#left) {
-      this.#spend(bytes, done);
+    const last = bytes === undefined ? undefined : this.#meter.lastPart(bytes, { isEnd: true });
+    if (last !== undefined) {
+      this.#spend(last, done);
       return this;
     }
     const finished = (): void => done?.();
     return bytes === undefined ? super.end(finished) : super.end(bytes, finished);
   }
 
-  #spend(bytes: Buffer, done: Callback | undefined): void {
-    const part = bytes.subarray(0, this.#left);
-    this.#cut = true;
+  #spend(part: Buffer, done: Callback | undefined): void {
     const spent = (): void => {
       done?.();
-      this.#onSpent?.();
+      this.#meter.spent();
     };
     if (part.length > 0) {
       super.write(part, spent);

@@ -4,7 +4,7 @@ import { Duplex } from 'node:stream';
 import type { Clock } from '../../base/clock.js';
 import { type Connections, RESET_LAG_MS } from './connections.js';
 import { DelayLine } from './delay-line.js';
-import type { CutForm } from './faults.js';
+import { type CutForm, RESETS } from './faults.js';
 import { closeFrame, FrameBoundaries } from './frame-boundaries.js';
 
 const HEAD_END = Buffer.from('\r\n\r\n');
@@ -134,7 +134,7 @@ export class SplicedSocket extends Duplex {
   /** Calls `fn` when what was written has left the delay line as well, and the client has had time to read it. */
   #arrived(form: CutForm, fn: () => void): void {
     const { clock, rttMs } = this.#options;
-    const wait = rttMs + (form === 'reset' ? RESET_LAG_MS : 0);
+    const wait = rttMs + (RESETS.has(form) ? RESET_LAG_MS : 0);
     if (wait === 0) fn();
     else clock.after(wait, fn);
   }
@@ -145,7 +145,7 @@ export class SplicedSocket extends Duplex {
     const { connections, clock } = this.#options;
     const socket = this.#socket;
     this.#source.resume();
-    if (form === 'reset') {
+    if (RESETS.has(form)) {
       connections.reset(socket);
     } else if (form === 'close-1006') {
       connections.endTcp(socket);

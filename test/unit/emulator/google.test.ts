@@ -288,7 +288,7 @@ t.test('an upgraded connection is cut after exactly so many bytes, in every form
   const bench = await openGoogleBench(t);
   const message = Buffer.alloc(300, 'x');
   // 4 bytes of header and 300 of payload a frame.
-  const cases = { reset: 1000, fin: 1000, 'close-1006': 1000 } as const;
+  const cases = { reset: 1000, fin: 1000, 'close-1006': 1000, 'rst-stream': 1000, goaway: 1000 } as const;
   for (const [form, length] of Object.entries(cases)) {
     const id = bench.emulator.faults.add({ cutAfterBytes: 1000, form: form as 'reset', times: 1 });
     const came = bench.cluster.next();
@@ -298,7 +298,11 @@ t.test('an upgraded connection is cut after exactly so many bytes, in every form
     for (let i = 0; i < 10; i++) webSocket?.send(message);
     const { bytes, error } = await heard;
     t.equal(bytes.length, length, form);
-    t.equal(error?.code, form === 'reset' ? 'ECONNRESET' : undefined, `${form}: ${error?.code}`);
+    t.equal(
+      error?.code,
+      ['reset', 'rst-stream', 'goaway'].includes(form) ? 'ECONNRESET' : undefined,
+      `${form}: ${error?.code}`,
+    );
     t.ok(context.signal.aborted);
     t.notOk(bench.emulator.faults.remove(id), 'used up');
   }
