@@ -216,8 +216,8 @@ export class DataPath {
     if (membership === undefined) return refused('membership-not-found');
     if (at.collection !== collectionOf(membership)) return refused('wrong-collection');
     if (size + Buffer.byteLength(caller.groups.join(',')) > HEADER_LIMIT_BYTES) return refused('groups-too-large');
-    const counts = streams || kind === 'upgrade';
-    const release = counts ? quota.takeStream(membership.projectNumber) : () => {};
+    // Google documents the quota beside exec, attach, cp and port-forward, and does not say that watches count.
+    const release = kind === 'upgrade' ? quota.takeStream(membership.projectNumber) : () => {};
     if (release === undefined) return refused('stream-quota');
     stripAuthorization(request);
     return { membership, caller, subject, plan, record, release };

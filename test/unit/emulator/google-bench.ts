@@ -167,7 +167,7 @@ export class GoogleBench {
   }
 
   /** A WebSocket handshake by hand, so that every byte behind it can be counted. */
-  async rawWebSocket(target: string): Promise<{ bytes: Buffer; error?: NodeJS.ErrnoException }> {
+  async rawWebSocket(target: string): Promise<{ head: string; bytes: Buffer; error?: NodeJS.ErrnoException }> {
     const { bytes, error } = await this.raw([
       `GET ${target} HTTP/1.1`,
       'Host: x',
@@ -178,7 +178,8 @@ export class GoogleBench {
       'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
     ]);
     const end = bytes.indexOf('\r\n\r\n') + 4;
-    return { bytes: bytes.subarray(end), ...(error === undefined ? {} : { error }) };
+    const head = bytes.toString('latin1', 0, end);
+    return { head, bytes: bytes.subarray(end), ...(error === undefined ? {} : { error }) };
   }
 }
 
