@@ -10,7 +10,7 @@ import { findKubectl, Kubectl } from '../support/kubectl.js';
 /** Each stream is cut this often, in another form each time, while it is watched for the length of the story. */
 const CUT_AFTER_MS = 2000;
 const STORY_MS = 13_000;
-const FORMS = ['reset', 'fin', 'clean-end'] as const;
+const FORMS = ['reset', 'fin', 'clean-end', 'rst-stream', 'goaway'] as const;
 const NAMESPACE = 'default';
 
 /** Writes as another client of the same endpoint would. */

@@ -1,10 +1,16 @@
 import type { Socket } from 'node:net';
+import type { Clock } from '../../base/clock.js';
+
+const RESET_LAG_MS = 10;
 
 /**
- * Between the last byte and a RST: libuv tells a client that finds both at once of an orderly end, which no client on a
- * real network would see.
+ * Calls `fn` a little later, for a RST behind the last byte: libuv tells a client that finds both at once of an orderly
+ * end, which no client on a real network would see. A client in this process gets a turn of its own, however late the
+ * timer is.
  */
-export const RESET_LAG_MS = 10;
+export function afterLag(clock: Clock, fn: () => void, ms = 0): void {
+  clock.after(ms + RESET_LAG_MS, () => setImmediate(fn));
+}
 
 /** The TCP connections below the servers, found again from the TLS sockets above them. */
 export class Connections {
@@ -33,9 +39,13 @@ export class Connections {
     this.#tcpOf(socket).end();
   }
 
-  /** The same for a connection whose socket may only be read by HTTP/2. */
+  /** Both for a connection that HTTP/2 holds, whose socket may not be touched, and which may have ended with another stream. */
+  resetBelow(socket: Socket): void {
+    this.#byPeer.get(peerOf(socket))?.resetAndDestroy();
+  }
+
   endTcpBelow(socket: Socket): void {
-    this.#tcpOf(socket).destroySoon();
+    this.#byPeer.get(peerOf(socket))?.destroySoon();
   }
 
   closeAll(): void {

@@ -9,7 +9,7 @@ import type { Logger } from '../../base/log.js';
 import { parseApiRequest } from '../../kubernetes/api-request.js';
 import type { Caller } from '../cluster-backend.js';
 import { type Answer, answerBytes, headersOf } from './answers.js';
-import { type Connections, RESET_LAG_MS } from './connections.js';
+import { afterLag, type Connections } from './connections.js';
 import type { DataTarget } from './data-target.js';
 import { collectionOf, type EmulatedFleet, type EmulatedMembership } from './emulated-fleet.js';
 import { type ErrorName, errorAnswer } from './error-catalogue.js';
@@ -87,7 +87,7 @@ export class DataPath {
     const { cut: planned } = plan;
     if (planned?.afterBytes !== undefined) {
       response.limitBody(planned.afterBytes, () => {
-        if (RESETS.has(planned.form)) clock.after(RESET_LAG_MS, () => cut(planned.form));
+        if (RESETS.has(planned.form)) afterLag(clock, () => cut(planned.form));
         else cut(planned.form);
       });
     }

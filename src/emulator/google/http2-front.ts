@@ -61,11 +61,11 @@ export class Http2MeteredResponse
   break(form: CutForm, connections: Connections): void {
     const { session } = this.stream;
     this.stream.on('error', () => {});
-    const socket = session?.socket as Socket | undefined;
+    const socket = session === undefined || session.destroyed ? undefined : (session.socket as Socket);
     if (form === 'rst-stream' || form === 'close-1011') this.stream.destroy(new Error('cut by a fault'));
     else if (form === 'goaway') session?.destroy(undefined, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
     else if (socket === undefined) this.stream.destroy();
-    else if (form === 'reset') connections.reset(socket);
+    else if (form === 'reset') connections.resetBelow(socket);
     else connections.endTcpBelow(socket);
   }
 

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Duplex } from 'node:stream';
 import type { Clock } from '../../base/clock.js';
-import { type Connections, RESET_LAG_MS } from './connections.js';
+import { afterLag, type Connections } from './connections.js';
 import { DelayLine } from './delay-line.js';
 import { type CutForm, RESETS } from './faults.js';
 import { closeFrame, FrameBoundaries } from './frame-boundaries.js';
@@ -134,9 +134,9 @@ export class SplicedSocket extends Duplex {
   /** Calls `fn` when what was written has left the delay line as well, and the client has had time to read it. */
   #arrived(form: CutForm, fn: () => void): void {
     const { clock, rttMs } = this.#options;
-    const wait = rttMs + (RESETS.has(form) ? RESET_LAG_MS : 0);
-    if (wait === 0) fn();
-    else clock.after(wait, fn);
+    if (RESETS.has(form)) afterLag(clock, fn, rttMs);
+    else if (rttMs === 0) fn();
+    else clock.after(rttMs, fn);
   }
 
   #finish(form: CutForm): void {
