@@ -38,9 +38,9 @@ export interface LocalSide {
   close(): Promise<void>;
 }
 
-export function openLocalSide(authority: string): LocalSide {
+export function openLocalSide(authority: string, clock: Clock): LocalSide {
   const dialer = createDialer({ secureContext: createSecureContext({ ca: authority }), proxy: {} });
-  const upstream = createHttpUpstream({ dialer });
+  const upstream = createHttpUpstream({ dialer, clock });
   return { dialer, dispatcher: upstream.dispatcher, close: () => upstream.close() };
 }
 

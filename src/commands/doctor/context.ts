@@ -245,7 +245,7 @@ export class Context {
     return this.#once('local', () => {
       const authority = this.state()?.authorityCertificate();
       if (authority === undefined) return undefined;
-      const local = openLocalSide(authority);
+      const local = openLocalSide(authority, this.io.clock);
       this.#open.push(local);
       return local;
     });
