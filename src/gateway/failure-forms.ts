@@ -42,6 +42,12 @@ export interface GoogleError {
 /** The Connect agent's own identity in the cluster: what it is refused is not the user's RBAC but the gateway's set-up. */
 const AGENT = /system:serviceaccount:gke-connect:connect-agent-sa\S* cannot impersonate/;
 
+const AGENT_SENTENCE =
+  /[a-z]+ "[^"]*" is forbidden: User "[^"]*:connect-agent-sa" cannot impersonate resource "[^"]*" in API group "[^"]*" (?:at the cluster scope|in the namespace "[^"]*")/;
+
+/** As the API server writes a Status: with its kind before all else that could be long. */
+const STATUS_BEGINS = /^\s*\{\s*"(?:kind"\s*:\s*"Status"|apiVersion"\s*:\s*"v1"\s*,\s*"kind"\s*:\s*"Status")/;
+
 /** The texts of the gateway itself that come without any form. */
 const BARE_TEXT = /cannot connect to agent|no active connections found for cluster/i;
 
@@ -49,7 +55,13 @@ const BARE_TEXT = /cannot connect to agent|no active connections found for clust
 export function readGoogleError(failure: UpstreamFailure): GoogleError | undefined {
   const { body, contentType, status, fromWorkload } = failure;
   const json = contentType.includes('json') ? parseObject(body) : undefined;
-  if (json !== undefined) return json['kind'] === 'Status' ? agentRefusal(json, failure) : errorObject(json, failure);
+  // Only its beginning is at hand of one that is long; whatever it quotes, the cluster says it.
+  if (json === undefined && STATUS_BEGINS.test(body)) return undefined;
+  if (json !== undefined) {
+    return json['kind'] === 'Status' ? agentRefusal(json['message'], failure) : errorObject(json, failure);
+  }
+  // Typed clients of client-go have their errors in protobuf, where the message stands as it is.
+  if (contentType.includes('vnd.kubernetes.protobuf')) return agentRefusal(AGENT_SENTENCE.exec(body)?.[0], failure);
   const generic = genericError(body, status);
   if (generic !== undefined) return generic;
   const plain = { httpStatus: status, reason: '', namesGateway: false };
@@ -75,8 +87,7 @@ export function readGoogleText(text: string): GoogleError | undefined {
 }
 
 /** Of all that a cluster says in its own form, this alone is about the gateway: its agent may not speak for the caller. */
-function agentRefusal(status: Record<string, unknown>, failure: UpstreamFailure): GoogleError | undefined {
-  const { message } = status;
+function agentRefusal(message: unknown, failure: UpstreamFailure): GoogleError | undefined {
   if (typeof message !== 'string' || failure.fromWorkload || !AGENT.test(message.replaceAll('"', ''))) return undefined;
   return {
     form: 'kubernetes',
@@ -144,9 +155,11 @@ function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').trim().replace(/\.$/, '').slice(0, 1000);
 }
 
+/** Google's streaming methods put their error into a list of its own. */
 function parseObject(text: string): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    const parsed: unknown = JSON.parse(text);
+    const value: unknown = Array.isArray(parsed) ? parsed[0] : parsed;
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
     return undefined;

@@ -11,7 +11,7 @@ export interface QuotaProject {
 /** One request in line. */
 export interface Turn {
   readonly project: QuotaProject;
-  /** Writes, and whatever a person waits for; discovery is not. */
+  /** Writes, and whatever a person waits for; discovery and what controllers' caches ask are not. */
   readonly urgent: boolean;
   /** Whoever asks (a connection): of those in line the one that has had least goes first. */
   readonly client: object;
@@ -49,7 +49,7 @@ export class RequestPacer {
 
   /**
    * Calls `go` when it is this request's turn: at once where nobody waits. The answer leaves the line. Throws a
-   * CodedError (429) when more than a minute's worth of requests wait.
+   * CodedError (429) when a minute's worth of requests wait; an urgent one only when as many urgent ones do.
    */
   enter(turn: Turn, go: () => void): () => void {
     return this.#line(turn.project.project).enter(turn, go);
@@ -119,7 +119,7 @@ class Line {
       go();
       return () => {};
     }
-    if (this.#waiting.length >= Math.max(100, this.#perMinute)) throw this.#tooMany(turn.project);
+    if (this.#isFullFor(turn)) throw this.#tooMany(turn.project);
     const waiting = { turn, go };
     this.#waiting.push(waiting);
     this.#schedule(now);
@@ -193,6 +193,13 @@ class Line {
       next.go();
     }
     this.#schedule(now);
+  }
+
+  /** A flood in the background must not cost a write. */
+  #isFullFor({ urgent }: Turn): boolean {
+    const most = Math.max(100, this.#perMinute);
+    if (this.#waiting.length < most) return false;
+    return !urgent || this.#waiting.filter(({ turn }) => turn.urgent).length >= most;
   }
 
   #nextAt(now: number): number {

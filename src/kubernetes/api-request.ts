@@ -63,6 +63,16 @@ export function parseApiRequest(target: string): ApiRequest {
   return { kind: kindOf({ core, resource, name, subresource, query, prefixWatch }), ...known };
 }
 
+/**
+ * Whether a request keeps some program's picture of the cluster fresh, and nobody waits for it: discovery, and what
+ * caches of controllers ask, which are watches and the lists that they begin from. `kubectl get` names no resourceVersion.
+ */
+export function isBackground(api: ApiRequest, call: { method: string; target: string }): boolean {
+  if (call.method !== 'GET') return false;
+  if (api.kind === 'discovery' || api.kind === 'watch') return true;
+  return api.kind === 'resource' && api.name === undefined && /[?&]resourceVersion=/.test(call.target);
+}
+
 function isNamespaceSubresource(rest: readonly string[]): boolean {
   return rest.length === 3 && (rest[2] === 'finalize' || rest[2] === 'status');
 }

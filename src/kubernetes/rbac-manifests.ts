@@ -35,6 +35,8 @@ export const STREAM_SUBRESOURCES = ['exec', 'attach', 'portforward'] as const;
 export const CONNECT_AGENT = { kind: 'ServiceAccount', name: 'connect-agent-sa', namespace: 'gke-connect' } as const;
 export const STREAM_ROLE = 'connect-gateway-streams';
 export const IMPERSONATE_ROLE = 'gateway-impersonate';
+/** As `gcloud container fleet memberships generate-gateway-rbac` marks them, so that both are found by one selector. */
+const OWNER_LABEL = { 'connect.gke.io/owner-feature': 'connect-gateway' };
 /** Before it a WebSocket stream took the verb get alone (cluster-facts, RBAC). */
 export const CREATE_SINCE = '1.35';
 
@@ -81,7 +83,7 @@ export function impersonationManifests(subject: RbacSubject): RbacManifest[] {
     {
       apiVersion: `${RBAC_API}/v1`,
       kind: 'ClusterRole',
-      metadata: { name },
+      metadata: { name, labels: OWNER_LABEL },
       rules: [
         {
           apiGroups: [''],
@@ -94,7 +96,7 @@ export function impersonationManifests(subject: RbacSubject): RbacManifest[] {
     {
       apiVersion: `${RBAC_API}/v1`,
       kind: 'ClusterRoleBinding',
-      metadata: { name },
+      metadata: { name, labels: OWNER_LABEL },
       roleRef: { apiGroup: RBAC_API, kind: 'ClusterRole', name },
       subjects: [{ ...CONNECT_AGENT }],
     },

@@ -7,7 +7,7 @@ import { isConnectionLost, isStreamLost, unreachable } from '../gateway/http-ups
 import { Redial } from '../gateway/redial.js';
 import type { ResponseSink, UpstreamCall } from '../gateway/upstream-call.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
-import { parseApiRequest } from '../kubernetes/api-request.js';
+import { isBackground, parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
 import { chooseContinuation } from './choose-continuation.js';
 import type { Continuation } from './continuation.js';
@@ -251,7 +251,7 @@ class RequestRelay {
           headersTimeoutMs: unlimited ? 0 : HEADERS_DEADLINE_MS,
           turn: {
             project: served.membership,
-            urgent: this.#api.kind !== 'discovery',
+            urgent: !isBackground(this.#api, { method: request.method ?? 'GET', target }),
             client: request.socket,
           },
           shareable: this.#api.kind === 'discovery',

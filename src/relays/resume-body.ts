@@ -179,7 +179,8 @@ async function attempt(options: ResumeOptions, target: string, onHead: () => voi
           headers: [...headers, ...credentialHeaders(served, token, headers)],
           body: null,
           headersTimeoutMs: continuation.headDeadlineMs,
-          turn: { project: served.membership, urgent: true, client: clientGone },
+          // To its client it is a pause, and after a cut there may be hundreds.
+          turn: { project: served.membership, urgent: false, client: clientGone },
           lasting: true,
         },
         sink,

@@ -91,7 +91,7 @@ t.test('impersonation as in Google’s guide, one role for each subject', async 
       {
         apiVersion: 'rbac.authorization.k8s.io/v1',
         kind: 'ClusterRole',
-        metadata: { name },
+        metadata: { name, labels: { 'connect.gke.io/owner-feature': 'connect-gateway' } },
         rules: [
           {
             apiGroups: [''],
@@ -104,7 +104,7 @@ t.test('impersonation as in Google’s guide, one role for each subject', async 
       {
         apiVersion: 'rbac.authorization.k8s.io/v1',
         kind: 'ClusterRoleBinding',
-        metadata: { name },
+        metadata: { name, labels: { 'connect.gke.io/owner-feature': 'connect-gateway' } },
         roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
         subjects: [{ kind: 'ServiceAccount', name: 'connect-agent-sa', namespace: 'gke-connect' }],
       },

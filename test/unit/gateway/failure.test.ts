@@ -49,6 +49,29 @@ t.test('what the cluster or a workload says passes', async (t) => {
   for (const one of passing) t.equal(judge(failure(one)).kind, 'pass', JSON.stringify(one));
 });
 
+t.test('a Status of which only the beginning is at hand passes, whatever it quotes', async (t) => {
+  const quoted = `admission webhook said: generic::not_found: cannot connect to agent ${'x'.repeat(70_000)}`;
+  const beginnings = [
+    JSON.stringify({ kind: 'Status', apiVersion: 'v1', metadata: {}, message: quoted }),
+    JSON.stringify({ kind: 'Status', apiVersion: 'v1', metadata: {}, message: quoted }, null, 2),
+    JSON.stringify({ apiVersion: 'v1', kind: 'Status', metadata: {}, message: quoted }),
+  ].map((body) => body.slice(0, 65_536));
+  for (const body of beginnings) t.equal(judge(failure({ status: 422, body })).kind, 'pass', body.slice(0, 40));
+});
+
+t.test('a refused agent is known in protobuf too, and nothing else there is anybody’s but the cluster’s', async (t) => {
+  const contentType = 'application/vnd.kubernetes.protobuf';
+  const said =
+    'users "dev@example.com" is forbidden: User "system:serviceaccount:gke-connect:connect-agent-sa" cannot impersonate resource "users" in API group "" at the cluster scope';
+  const body = `k8s\0\n\f\n\x02v1\x12\x06Status\x12\x07Failure\x1a\x8a\x01${said}"\tForbidden0\x93\x03`;
+  const verdict = judge(failure({ status: 403, contentType, body }));
+  t.match(verdict, { kind: 'answer', code: 'agent-may-not-impersonate', status: 403 });
+  t.match((verdict as { message: string }).message, `(Google says: ${said}).`);
+  t.equal(judge(failure({ status: 403, contentType, body, fromWorkload: true })).kind, 'pass');
+  const other = body.replace(said, 'generic::not_found: cannot connect to agent');
+  t.equal(judge(failure({ status: 403, contentType, body: other })).kind, 'pass');
+});
+
 /** What the emulator's catalogue says, and what becomes of it: code, status, reason, and a word of the message. */
 const ROWS: readonly (readonly [
   name: ErrorName,
@@ -154,6 +177,7 @@ t.test('Google’s words are known in each of its forms', async (t) => {
     { body: `rpc failed: generic::not_found: ${said}`, contentType: 'text/plain' },
     { body: said, contentType: 'text/plain' },
     { body: google(404, 'NOT_FOUND', said), fromWorkload: true },
+    { body: `[${google(404, 'NOT_FOUND', said)}]` },
   ];
   for (const form of forms) {
     t.match(judge(failure(form)), { kind: 'answer', code: 'agent-missing', status: 503 }, JSON.stringify(form));
