@@ -1,12 +1,12 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { get, type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { sampleBytes } from '../../src/emulator/pods/sample-server.js';
 import { type DemoDaemon, startDemoDaemon } from '../support/demo-daemon.js';
-import { findKubectl, Kubectl } from '../support/kubectl.js';
+import { findKubectl, Kubectl, PLAIN_VERSIONS, STREAM_VERSIONS } from '../support/kubectl.js';
 
 const MEBIBYTE = 1024 * 1024;
 
@@ -45,6 +45,53 @@ for (const version of ['1.27', '1.29', '1.31', '1.33', '1.36']) {
     await rotation(t, { kubectl, daemon });
   });
 }
+
+/** Tunnels live this long at most, and are rotated when half of it is over. */
+const CUT_AFTER_MS = 2000;
+const STORY_MS = 30_000;
+const REQUEST_EVERY_MS = 100;
+
+t.test('a cut every two seconds and a request every 100 ms, with any kubectl: none fails', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'cgp-forward-'));
+  const daemon = await startDemoDaemon({ folder, flags: { 'cutoff.assume': '2s', 'cutoff.rotateBefore': '1s' } });
+  t.teardown(async () => {
+    await daemon.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  daemon.emulator.faults.add({ cutAfterMs: CUT_AFTER_MS, form: 'reset', match: 'upgrade' });
+  const forwards = [...PLAIN_VERSIONS, ...STREAM_VERSIONS].flatMap((version) => {
+    const found = findKubectl(version);
+    if ('missing' in found) return [];
+    const home = join(folder, version);
+    mkdirSync(home);
+    const kubectl = new Kubectl({ path: found.path, kubeconfig: daemon.kubeconfig, context: 'prod', home });
+    return [{ version, running: kubectl.start(['port-forward', 'service/hello', ':80']) }];
+  });
+  await Promise.all(
+    forwards.map(async ({ version, running }) => {
+      const port = Number((await running.until(/from 127\.0\.0\.1:(\d+)/))[1]);
+      let answered = 0;
+      const failed: string[] = [];
+      const asked: Promise<void>[] = [];
+      for (const end = Date.now() + STORY_MS; Date.now() < end; ) {
+        asked.push(
+          fetch(port, '/').then(
+            () => void answered++,
+            (error: Error) => void failed.push(error.message),
+          ),
+        );
+        await new Promise((resolve) => setTimeout(resolve, REQUEST_EVERY_MS));
+      }
+      await Promise.all(asked);
+      t.strictSame(failed, [], `${version}: ${answered} requests`);
+      t.equal(running.child.exitCode, null, `${version} has not ended`);
+      running.stop('SIGINT').catch(() => {});
+      await once(running.child, 'close');
+    }),
+  );
+  const tunnels = daemon.emulator.requests.filter(({ kind, status }) => kind === 'upgrade' && status === 101).length;
+  t.ok(tunnels >= STORY_MS / CUT_AFTER_MS, `${tunnels} tunnels, one after the other`);
+});
 
 async function overCuts(t: Test, { kubectl, daemon }: Scene): Promise<void> {
   const forwards = [0, 1].map(() => kubectl.start(['port-forward', 'service/hello', ':80']));

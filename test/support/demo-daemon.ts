@@ -4,7 +4,7 @@ import { type Clock, systemClock } from '../../src/base/clock.js';
 import { createLogger, silentLogger } from '../../src/base/log.js';
 import { type RunningDaemon, startDaemon } from '../../src/daemon/daemon.js';
 import { loadSettings } from '../../src/daemon/settings.js';
-import { startDemoFleet } from '../../src/emulator/demo-fleet.js';
+import { type DemoFleetOptions, startDemoFleet } from '../../src/emulator/demo-fleet.js';
 import type { Emulator } from '../../src/emulator/emulator.js';
 
 export interface DemoDaemon {
@@ -22,11 +22,18 @@ export async function startDemoDaemon(o: {
   flags?: Record<string, string>;
   /** The daemon's; the emulator has the system's. */
   clock?: Clock;
+  /** Of the emulator; Google's own when left out. */
+  limits?: DemoFleetOptions['limits'];
 }): Promise<DemoDaemon> {
   const log = process.env['CGP_TEST_LOG'] ? createLogger({ level: 'debug', format: 'pretty' }) : silentLogger;
   const workDir = join(o.folder, 'emulator');
   mkdirSync(workDir, { recursive: true, mode: 0o700 });
-  const emulator = await startDemoFleet({ workDir, clock: systemClock, log });
+  const emulator = await startDemoFleet({
+    workDir,
+    clock: systemClock,
+    log,
+    ...(o.limits === undefined ? {} : { limits: o.limits }),
+  });
   const tokenFile = join(o.folder, 'token');
   writeFileSync(tokenFile, emulator.accessToken, { mode: 0o600 });
   const caFile = join(o.folder, 'emulator-ca.pem');

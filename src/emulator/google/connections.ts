@@ -27,8 +27,9 @@ export class Connections {
 
   /** Ends the connection with a TCP RST. What the client's system has received already can still be read there. */
   reset(socket: Socket): void {
-    const tcp = this.#tcpOf(socket);
-    if (tcp.destroyed) socket.destroy();
+    const tcp = this.#byPeer.get(peerOf(socket));
+    // Its client has left in the same instant.
+    if (tcp === undefined || tcp.destroyed) socket.destroy();
     else tcp.resetAndDestroy();
   }
 
