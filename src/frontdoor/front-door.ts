@@ -20,7 +20,7 @@ import { InheritedListeners } from './inherited-listeners.js';
 import { type Listener, type ListenerHandlers, listen } from './listener.js';
 import { assertLocalCaller, assertLocalCredential } from './local-access.js';
 import { accessTo, type OwnApiSource, serveOwnApi } from './own-api.js';
-import { assertSafeTarget } from './request-target.js';
+import { assertBodilessUpgrade, assertSafeMethod, assertSafeTarget } from './request-shape.js';
 import { hubRoute } from './routes.js';
 
 /** Local bearer tokens. */
@@ -28,6 +28,8 @@ export interface LocalTokens {
   readonly hub: string;
   ofMembership(name: string): string;
 }
+
+type AskForBody = (() => void) | undefined;
 
 interface Endpoint {
   served: ServedMembership;
@@ -78,7 +80,7 @@ export class FrontDoor {
   /** Rejects with a CodedError when the hub's port cannot be had. Answers the port. */
   async openHub(port: number): Promise<number> {
     this.#hub = await this.#listen(port, {
-      request: (request, response, expectsContinue) => this.#hubRequest(request, response, expectsContinue),
+      request: (request, response, askForBody) => this.#hubRequest(request, response, askForBody),
       upgrade: (request, socket, head) => this.#hubUpgrade(request, socket, head),
     });
     return this.#hub.port;
@@ -89,8 +91,8 @@ export class FrontDoor {
     const endpoint: Endpoint = { served, listener: undefined };
     this.#endpoints.set(served.membership.name, endpoint);
     endpoint.listener = await this.#listen(port, {
-      request: (request, response, expectsContinue) =>
-        this.#membershipRequest(endpoint, request.url ?? '', { request, response, expectsContinue }),
+      request: (request, response, askForBody) =>
+        this.#membershipRequest(endpoint, request.url ?? '', { request, response, askForBody }),
       upgrade: (request, socket, head) =>
         this.#membershipUpgrade(endpoint, request.url ?? '', { request, socket, head }),
     });
@@ -175,14 +177,14 @@ export class FrontDoor {
     return all.filter((listener) => listener !== undefined);
   }
 
-  #hubRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+  #hubRequest(request: IncomingMessage, response: ServerResponse, askForBody: AskForBody): void {
     const id = shortId();
     try {
       assertLocalCaller(request.rawHeaders);
       const route = hubRoute(request.url ?? '');
       if (route.kind === 'membership') {
         const endpoint = this.#find(route);
-        this.#membershipRequest(endpoint, route.target, { request, response, expectsContinue });
+        this.#membershipRequest(endpoint, route.target, { request, response, askForBody });
         return;
       }
       this.#assertHubCredential(request, route.path);
@@ -217,9 +219,9 @@ export class FrontDoor {
   #membershipRequest(
     endpoint: Endpoint,
     target: string,
-    call: { request: IncomingMessage; response: ServerResponse; expectsContinue: boolean },
+    call: { request: IncomingMessage; response: ServerResponse; askForBody: AskForBody },
   ): void {
-    const { request, response, expectsContinue } = call;
+    const { request, response, askForBody } = call;
     const id = shortId();
     const { served } = endpoint;
     this.#count(response, served, target);
@@ -232,7 +234,7 @@ export class FrontDoor {
         log: this.#callLog(id, served),
         request,
         response,
-        ...(expectsContinue ? { beforeBody: () => response.writeContinue() } : {}),
+        ...(askForBody === undefined ? {} : { askForBody }),
       }).catch((error: unknown) => {
         this.#o.log.error({ id }, `request relay: ${describeError(error)}`);
         response.destroy();
@@ -321,6 +323,8 @@ export class FrontDoor {
     assertLocalCaller(request.rawHeaders);
     assertLocalCredential(request.rawHeaders, [this.#o.tokens.ofMembership(served.membership.name)]);
     assertSafeTarget(target);
+    assertSafeMethod(request);
+    if (upgrade) assertBodilessUpgrade(request);
     const { method = '', rawHeaders } = request;
     assertPolicyAllows(served.membership, { method, target, headers: rawHeaders, upgrade });
   }

@@ -59,8 +59,8 @@ export class InheritedListeners {
 
   #listener(slot: Slot): Promise<Listener> {
     slot.listener ??= this.#open(slot, {
-      request: (request, response, expectsContinue) => {
-        if (slot.handlers !== undefined) slot.handlers.request(request, response, expectsContinue);
+      request: (request, response, askForBody) => {
+        if (slot.handlers !== undefined) slot.handlers.request(request, response, askForBody);
         else answerRequest(response, nothingServed(slot.port), shortId());
       },
       upgrade: (request, socket, head) => {

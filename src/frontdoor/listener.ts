@@ -1,18 +1,23 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import * as http from 'node:http';
 import * as https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { CertificatePair } from '../base/certificates.js';
 import { CodedError, systemCode } from '../base/errors.js';
-import { failureStatus } from '../kubernetes/status.js';
+import { shortId } from '../base/short-id.js';
+import { statusOfError } from '../kubernetes/status.js';
+import { answerRequest, answerUpgrade, type OwnAnswer, ownAnswer } from '../relays/failure-answer.js';
+import { declinesUpgrade, withoutUpgrade } from './declined-upgrade.js';
+import { Turns } from './turns.js';
 
 export interface ListenerHandlers {
-  /** `expectsContinue`: the client waits for 100 before it sends its body. */
-  request(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void;
+  /** `askForBody`: the client waits for it before it sends its body (`Expect: 100-continue`). */
+  request(request: IncomingMessage, response: ServerResponse, askForBody?: () => void): void;
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
 }
 
-/** One loopback HTTPS endpoint, HTTP/1.1 (upgrades exist nowhere else, and kubectl is content with it). */
+/** One loopback endpoint, HTTP/1.1 (upgrades exist nowhere else, and kubectl is content with it). */
 export interface Listener {
   readonly port: number;
   /** The socket stays open without us: new connections wait for our successor instead of being refused. */
@@ -26,62 +31,56 @@ export interface Listener {
   useCertificate(pair: CertificatePair): void;
 }
 
+export interface ListenOptions {
+  readonly address: string;
+  readonly port: number;
+  /** A socket that listens already, in place of address and port. */
+  readonly fd?: number;
+  /** Without one it is plain HTTP. */
+  readonly certificate?: CertificatePair;
+  readonly handlers: ListenerHandlers;
+}
+
 /** Ours, not Google's: large enough to answer an over-long header with a Status that names it. */
 const MAX_HEADER_BYTES = 64 * 1024;
 const SWEEP_MS = 50;
 /** Of an inherited socket: all that connect during a restart wait in it. The kernel cuts it to its own limit. */
 const INHERITED_BACKLOG = 4096;
 
+const SERVER_OPTIONS = {
+  maxHeaderSize: MAX_HEADER_BYTES,
+  noDelay: true,
+  // A watch's or an upload's length is its own business; only the head has a deadline.
+  requestTimeout: 0,
+  headersTimeout: 60_000,
+  // Longer than the 90 s after which kubectl and client-go drop an idle connection, so that they close first.
+  keepAliveTimeout: 100_000,
+} as const;
+
 /** Rejects with a CodedError `port-taken` or `port-unusable`. */
-export function listen(options: {
-  address: string;
-  port: number;
-  /** A socket that listens already, in place of address and port. */
-  fd?: number;
-  certificate: CertificatePair;
-  handlers: ListenerHandlers;
-}): Promise<Listener> {
-  const server = https.createServer({
-    cert: options.certificate.certificate,
-    key: options.certificate.privateKey,
-    ALPNProtocols: ['http/1.1'],
-    minVersion: 'TLSv1.2',
-    maxHeaderSize: MAX_HEADER_BYTES,
-    noDelay: true,
-    // A watch's or an upload's length is its own business; only the head has a deadline.
-    requestTimeout: 0,
-    headersTimeout: 60_000,
-    // Longer than the 90 s after which kubectl and client-go drop an idle connection, so that they close first.
-    keepAliveTimeout: 100_000,
-  });
+export function listen(options: ListenOptions): Promise<Listener> {
+  const { certificate } = options;
+  const secure =
+    certificate === undefined
+      ? undefined
+      : https.createServer({
+          ...SERVER_OPTIONS,
+          cert: certificate.certificate,
+          key: certificate.privateKey,
+          ALPNProtocols: ['http/1.1'],
+          minVersion: 'TLSv1.2',
+        });
+  const server = secure ?? http.createServer(SERVER_OPTIONS);
+  // Node drops in silence what exceeds a count: an Impersonate-User, say.
+  server.maxHeadersCount = 0;
   const sockets = new Set<Duplex>();
   server.on('connection', (socket: Duplex) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });
-  server.on('request', (request, response) => options.handlers.request(request, response, false));
-  server.on('checkContinue', (request, response) => options.handlers.request(request, response, true));
-  server.on('upgrade', (request, socket, head) => {
-    // First of all: a client that resets before upstream has answered must not end the process.
-    socket.on('error', () => {});
-    options.handlers.upgrade(request, socket, head);
-  });
-  server.on('connect', (_request, socket) => {
-    socket.on('error', () => {});
-    refuseRaw(socket, 405, 'MethodNotAllowed', 'CONNECT is not supported: this endpoint is no forward proxy');
-  });
-  server.on('clientError', (error, socket) => {
-    // The rest of an over-long head is an error again, while the answer to the first is on its way.
-    if (socket.writableEnded) return;
-    const code = systemCode(error);
-    if (code === 'HPE_HEADER_OVERFLOW') {
-      refuseRaw(socket, 431, 'RequestHeaderFieldsTooLarge', `the request's headers exceed ${MAX_HEADER_BYTES} bytes`);
-    } else if (code?.startsWith('HPE_')) {
-      refuseRaw(socket, 400, 'BadRequest', `malformed HTTP request (${code})`);
-    } else {
-      socket.destroy();
-    }
-  });
+  serve(server, options.handlers, (socket) =>
+    server.emit(secure === undefined ? 'connection' : 'secureConnection', socket),
+  );
   return new Promise((resolve, reject) => {
     server.once('error', (error) => reject(portError(error, options)));
     const close = (): Promise<void> =>
@@ -104,7 +103,7 @@ export function listen(options: {
           server.close();
           for (const socket of sockets) socket.destroy();
         },
-        useCertificate: (pair) => server.setSecureContext({ cert: pair.certificate, key: pair.privateKey }),
+        useCertificate: (pair) => secure?.setSecureContext({ cert: pair.certificate, key: pair.privateKey }),
       });
     };
     // With a descriptor Node takes the backlog from the second argument alone.
@@ -113,15 +112,75 @@ export function listen(options: {
   });
 }
 
-function refuseRaw(socket: Duplex, code: number, reason: string, message: string): void {
-  if (!socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const body = JSON.stringify(failureStatus({ code, reason, message: `connect-gateway-proxy: ${message}` }));
-  socket.end(
-    `HTTP/1.1 ${code} ${reason}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
+/** `readAgain`: takes a socket as if it had just connected. */
+function serve(server: http.Server, handlers: ListenerHandlers, readAgain: (socket: Duplex) => void): void {
+  const turns = new Turns();
+  server.on('request', (request, response) => turns.take(response, () => handlers.request(request, response)));
+  server.on('checkContinue', (request, response) => {
+    // Whoever is answered before it was asked for its body may send it or not: the next request needs a new connection.
+    const { shouldKeepAlive } = response;
+    response.shouldKeepAlive = false;
+    const askForBody = (): void => {
+      response.shouldKeepAlive = shouldKeepAlive;
+      response.writeContinue();
+    };
+    turns.take(response, () => handlers.request(request, response, askForBody));
+  });
+  server.on('checkExpectation', (request, response) => {
+    response.shouldKeepAlive = false;
+    const answer = refusal(
+      417,
+      'ExpectationFailed',
+      `nothing but 100-continue can be expected, not ${request.headers.expect}`,
+    );
+    turns.take(response, () => answerRequest(response, answer, shortId()));
+  });
+  server.on('upgrade', (request, socket, head) => {
+    // First of all: a client that resets before upstream has answered must not end the process.
+    socket.on('error', () => {});
+    if (declinesUpgrade(request)) {
+      socket.unshift(Buffer.concat([withoutUpgrade(request), head]));
+      readAgain(socket);
+      return;
+    }
+    turns.afterPrevious(socket, () => handlers.upgrade(request, socket, head));
+  });
+  server.on('connect', (_request, socket) => {
+    socket.on('error', () => {});
+    const answer = refusal(405, 'MethodNotAllowed', 'CONNECT is not supported: this endpoint is no forward proxy');
+    answerUpgrade(socket, answer, shortId());
+  });
+  const broken = new WeakSet<Duplex>();
+  server.on('clientError', (error, socket) => {
+    // What follows the first error is an error again, while the answer to it is on its way.
+    if (broken.has(socket)) return;
+    broken.add(socket);
+    const code = systemCode(error);
+    const unsaid = turns.unsaid(socket);
+    if (code?.startsWith('HPE_') !== true || unsaid === 'busy' || !socket.writable) {
+      socket.destroy();
+    } else if (unsaid === undefined) {
+      answerUpgrade(socket, malformed(code), shortId());
+    } else {
+      unsaid.shouldKeepAlive = false;
+      answerRequest(unsaid, malformed(code), shortId());
+    }
+  });
+}
+
+function malformed(code: string): OwnAnswer {
+  return code === 'HPE_HEADER_OVERFLOW'
+    ? refusal(431, 'RequestHeaderFieldsTooLarge', `the request's headers exceed ${MAX_HEADER_BYTES} bytes`)
+    : refusal(400, 'BadRequest', `malformed HTTP request (${code})`);
+}
+
+function refusal(status: number, reason: string, message: string): OwnAnswer {
+  const error = new CodedError({
+    code: 'http-refused',
+    message: `connect-gateway-proxy: ${message}`,
+    answer: { status, reason },
+  });
+  return ownAnswer(statusOfError(error), { kind: 'other' });
 }
 
 function portError(error: unknown, endpoint: { address: string; port: number }): CodedError {

@@ -1,5 +1,5 @@
 import { CodedError } from '../base/errors.js';
-import { assertSafeTarget } from './request-target.js';
+import { assertSafeTarget } from './request-shape.js';
 
 /** Where a request target of the hub leads. */
 export type HubRoute =

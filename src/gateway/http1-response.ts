@@ -1,22 +1,34 @@
 import type { FlatHeaders } from '../base/flat-headers.js';
 
+/** Whether and for how long the connection of a response may carry another request. */
+export interface Reuse {
+  readonly keepAlive: boolean;
+  /** What the other side says in `Keep-Alive: timeout=N`. */
+  readonly idleSeconds?: number;
+}
+
 /** What becomes of a response's bytes. `body` answers nothing: the caller pauses the source by itself. */
 export interface Http1ResponseSink {
+  /** 1xx but 101. */
   information(status: number, headers: FlatHeaders): void;
   head(status: number, statusText: string, headers: FlatHeaders): void;
   body(chunk: Buffer): void;
-  /** `keepAlive`: the connection may carry another request. */
-  end(trailers: FlatHeaders, keepAlive: boolean): void;
+  end(trailers: FlatHeaders, reuse: Reuse): void;
 }
 
 type State = 'head' | 'length' | 'chunk-size' | 'chunk' | 'chunk-end' | 'trailers' | 'until-close' | 'done';
 
-/** As much as we let a gateway say in its head, and in a chunk's extensions or trailers. */
+/** As much as we let a gateway say in its head, and in all its trailers. */
 const MAX_HEAD_BYTES = 64 * 1024;
+/** A chunk's size with its extensions, which nobody reads. */
+const MAX_CHUNK_LINE_BYTES = 4 * 1024;
+/** A server that says it is still at it does so every few seconds; Go's client gives up after five. */
+const MAX_INFORMATIONAL = 100;
 
 /**
- * Reads one HTTP/1.1 response from a connection: bytes in, parts out. Pure. Throws an Error with code
- * `HTTP1_MALFORMED` on what is no such response; nothing after that is to be trusted.
+ * Reads one HTTP/1.1 response from a connection: bytes in, parts out. Pure, and strict (RFC 9112): what two readers
+ * could understand in two ways is refused. Throws an Error with code `HTTP1_MALFORMED` on what is no such response;
+ * nothing after that is to be trusted.
  */
 export class Http1Response {
   readonly #sink: Http1ResponseSink;
@@ -25,8 +37,10 @@ export class Http1Response {
   /** A part of the head, a chunk's size or the trailers that is not whole yet. */
   #pending: Buffer = EMPTY;
   #left = 0;
-  #keepAlive = true;
-  #trailers: string[] = [];
+  #reuse: Reuse = { keepAlive: false };
+  #informational = 0;
+  readonly #trailers: string[] = [];
+  #trailerBytes = 0;
 
   /** `method`: the answer to a HEAD has no body whatever its head says. */
   constructor(options: { method: string; sink: Http1ResponseSink }) {
@@ -54,7 +68,7 @@ export class Http1Response {
   #step(bytes: Buffer): Buffer {
     switch (this.#state) {
       case 'head':
-        return this.#block(bytes, HEAD_END, (block) => this.#readHead(block));
+        return this.#block(bytes, HEAD_END, MAX_HEAD_BYTES, (block) => this.#readHead(block));
       case 'length':
       case 'chunk':
         return this.#take(bytes);
@@ -62,23 +76,30 @@ export class Http1Response {
         this.#sink.body(bytes);
         return EMPTY;
       case 'chunk-size':
-        return this.#block(bytes, LINE_END, (block) => this.#readChunkSize(block));
+        return this.#block(bytes, LINE_END, MAX_CHUNK_LINE_BYTES, (block) => this.#readChunkSize(block));
       case 'chunk-end':
-        return this.#block(bytes, LINE_END, (block) => this.#readChunkEnd(block));
+        return this.#block(bytes, LINE_END, 0, () => {
+          this.#state = 'chunk-size';
+        });
       case 'trailers':
-        return this.#block(bytes, LINE_END, (block) => this.#readTrailer(block));
+        return this.#block(bytes, LINE_END, MAX_HEAD_BYTES, (block) => this.#readTrailer(block));
       case 'done':
         return bytes;
     }
   }
 
-  /** Collects up to `end`, hands on what stands before it, and answers what follows. */
-  #block(bytes: Buffer, end: Buffer, read: (block: Buffer) => void): Buffer {
+  /** Collects up to `end`, hands on the `limit` bytes at most that stand before it, and answers what follows. */
+  #block(bytes: Buffer, end: Buffer, limit: number, read: (block: Buffer) => void): Buffer {
     const before = this.#pending.length;
     const all = before === 0 ? bytes : Buffer.concat([this.#pending, bytes]);
     const at = all.indexOf(end, Math.max(0, before - end.length));
-    if (at > MAX_HEAD_BYTES || (at === -1 && all.length > MAX_HEAD_BYTES)) throw malformed('its head is too long');
+    if (at > limit || (at === -1 && all.length >= limit + end.length))
+      throw malformed('a part of it is longer than it may be');
     if (at === -1) {
+      // Without this a server that ends its lines otherwise would be waited for.
+      for (let lf = all.indexOf(LF); lf !== -1; lf = all.indexOf(LF, lf + 1)) {
+        if (all[lf - 1] !== CR) throw malformed('a line does not end as HTTP has it');
+      }
       this.#pending = all;
       return EMPTY;
     }
@@ -100,25 +121,25 @@ export class Http1Response {
 
   #readHead(block: Buffer): void {
     const [statusLine = '', ...lines] = block.toString('latin1').split('\r\n');
-    const match = /^HTTP\/1\.([01]) (\d{3})(?: (.*))?$/.exec(statusLine);
+    const match = STATUS_LINE.exec(statusLine);
     if (match === null) throw malformed('its status line is none');
-    const [, minor, code = '', statusText = ''] = match;
+    const [, minor = '', code = '', statusText = ''] = match;
     const status = Number(code);
     const headers = readFields(lines);
     if (status < 200) {
       if (status === 101) throw malformed('it switches protocols unasked');
+      if (++this.#informational > MAX_INFORMATIONAL) throw malformed('it never comes to its point');
       this.#sink.information(status, headers);
       return;
     }
     const framing = framingOf(headers);
-    this.#keepAlive = minor === '1' ? !framing.close : framing.keepAlive;
+    const bodiless = this.#noBody || status === 204 || status === 304;
+    const untilClose = !bodiless && !framing.chunked && framing.length === undefined;
+    this.#reuse = reuseOf(framing, { minor, untilClose, status });
     this.#sink.head(status, statusText, headers);
-    if (this.#noBody || status === 204 || status === 304) this.#finish();
+    if (bodiless || framing.length === 0) this.#finish();
     else if (framing.chunked) this.#state = 'chunk-size';
-    else if (framing.length === undefined) {
-      this.#keepAlive = false;
-      this.#state = 'until-close';
-    } else if (framing.length === 0) this.#finish();
+    else if (framing.length === undefined) this.#state = 'until-close';
     else {
       this.#left = framing.length;
       this.#state = 'length';
@@ -126,15 +147,10 @@ export class Http1Response {
   }
 
   #readChunkSize(block: Buffer): void {
-    const match = /^([0-9a-fA-F]{1,12})[ \t]*(;.*)?$/.exec(block.toString('latin1'));
+    const match = CHUNK_SIZE.exec(block.toString('latin1'));
     if (match === null) throw malformed('a chunk has no size');
     this.#left = Number.parseInt(match[1] ?? '', 16);
     this.#state = this.#left === 0 ? 'trailers' : 'chunk';
-  }
-
-  #readChunkEnd(block: Buffer): void {
-    if (block.length > 0) throw malformed('a chunk is longer than its size');
-    this.#state = 'chunk-size';
   }
 
   #readTrailer(block: Buffer): void {
@@ -142,48 +158,68 @@ export class Http1Response {
       this.#finish();
       return;
     }
+    this.#trailerBytes += block.length;
+    if (this.#trailerBytes > MAX_HEAD_BYTES) throw malformed('its trailers are too long');
     this.#trailers.push(...readFields([block.toString('latin1')]));
-    if (this.#trailers.length > MAX_TRAILERS) throw malformed('it has too many trailers');
   }
 
   #finish(): void {
     this.#state = 'done';
-    this.#sink.end(this.#trailers, this.#keepAlive);
+    this.#sink.end(this.#trailers, this.#reuse);
   }
 }
 
 const EMPTY = Buffer.alloc(0);
+const CR = 0x0d;
+const LF = 0x0a;
 const HEAD_END = Buffer.from('\r\n\r\n');
 const LINE_END = Buffer.from('\r\n');
-const MAX_TRAILERS = 200;
+
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d{2})(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
+const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** No control character: a bare CR or LF is a line's end to some readers. */
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+/** 2 ** 48 bytes are more than any body has; numbers are exact up to 2 ** 53. */
+const CHUNK_SIZE = /^([0-9a-fA-F]{1,12})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/;
 
 function readFields(lines: readonly string[]): string[] {
   const fields: string[] = [];
   for (const line of lines) {
     const colon = line.indexOf(':');
+    const value = line.slice(colon + 1);
     // A name with a space, or a line that continues the one before: forms by which proxies were once tricked.
-    if (colon < 1 || !NAME.test(line.slice(0, colon))) throw malformed('a header line is none');
-    fields.push(line.slice(0, colon), line.slice(colon + 1).trim());
+    if (colon < 1 || !NAME.test(line.slice(0, colon)) || !VALUE.test(value)) throw malformed('a header line is none');
+    fields.push(line.slice(0, colon), trimmed(value));
   }
   return fields;
 }
 
-const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** Of the white space that HTTP knows; `trim` takes bytes of the value that are none. */
+function trimmed(value: string): string {
+  return value.replace(/^[ \t]+/, '').replace(/[ \t]+$/, '');
+}
 
 interface Framing {
   chunked: boolean;
   length: number | undefined;
   close: boolean;
   keepAlive: boolean;
+  idleSeconds: number | undefined;
 }
 
 function framingOf(headers: FlatHeaders): Framing {
-  const framing: Framing = { chunked: false, length: undefined, close: false, keepAlive: false };
+  const framing: Framing = {
+    chunked: false,
+    length: undefined,
+    close: false,
+    keepAlive: false,
+    idleSeconds: undefined,
+  };
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const value = headers[i + 1] as string;
     switch ((headers[i] as string).toLowerCase()) {
       case 'transfer-encoding':
-        if (value.toLowerCase() !== 'chunked') throw malformed(`its transfer encoding is ${value}`);
+        if (value.toLowerCase() !== 'chunked' || framing.chunked) throw malformed(`its transfer encoding is ${value}`);
         framing.chunked = true;
         break;
       case 'content-length': {
@@ -200,11 +236,28 @@ function framingOf(headers: FlatHeaders): Framing {
         framing.keepAlive ||= /(^|[\s,])keep-alive($|[\s,])/.test(tokens);
         break;
       }
+      case 'keep-alive': {
+        const seconds = /(?:^|[\s,])timeout=(\d{1,6})(?:$|[\s,])/i.exec(value)?.[1];
+        if (seconds !== undefined) framing.idleSeconds = Number(seconds);
+        break;
+      }
     }
   }
-  // Chunked decides where both are given (RFC 9112 6.3), and such a connection is not used again.
-  if (framing.chunked && framing.length !== undefined) framing.close = true;
+  // Chunked decides where both are given (RFC 9112 6.3); what follows on such a connection is doubtful.
+  if (framing.chunked && framing.length !== undefined) {
+    framing.length = undefined;
+    framing.close = true;
+  }
   return framing;
+}
+
+function reuseOf(framing: Framing, head: { minor: string; untilClose: boolean; status: number }): Reuse {
+  const { close, chunked, length, idleSeconds } = framing;
+  const persistent = head.minor === '1' ? !close : framing.keepAlive && !close && !chunked;
+  // A body that there may not be could come all the same, and be taken for the next answer.
+  const contradicts = head.status === 204 && (chunked || (length ?? 0) > 0);
+  const keepAlive = persistent && !head.untilClose && !contradicts;
+  return idleSeconds === undefined ? { keepAlive } : { keepAlive, idleSeconds };
 }
 
 function malformed(why: string): Error {

@@ -9,8 +9,11 @@ export interface UpstreamRequest {
   /** Raw request target, the address's path prefix included. */
   readonly target: string;
   readonly headers: FlatHeaders;
-  readonly body: Readable | null;
-  /** How long to wait for the response's head, in ms; 0 waits for ever (watches of a quiet resource). */
+  readonly body: RequestBody | null;
+  /**
+   * How long to wait for the response's head once the request has been sent whole, in ms; 0 waits for ever (watches of
+   * a quiet resource).
+   */
   readonly headersTimeoutMs: number;
   /** Its answer goes on for long: it may be one stream of a connection that others share. */
   readonly lasting?: boolean;
@@ -20,9 +23,21 @@ export interface UpstreamRequest {
   readonly shareable?: boolean;
 }
 
+/** A request's body. Its length is what Content-Length among the headers says; without one it goes in chunks. */
+export interface RequestBody {
+  readonly stream: Readable;
+  /** What follows a body in chunks; asked for when the stream has ended. */
+  readonly trailers?: () => FlatHeaders;
+  /**
+   * Makes upstream say whether it wants the body (`Expect: 100-continue`): called when it does, or has not said no for
+   * a second, and before the stream is touched. Not called where upstream answers instead.
+   */
+  readonly onWanted?: () => void;
+}
+
 /** Where a response goes. Calls come in the order head, data..., end; `failed` may come at any time and is the last. */
 export interface ResponseSink {
-  /** 1xx other than 101. */
+  /** 1xx other than 100 and 101. */
   information(status: number, headers: FlatHeaders): void;
   head(status: number, statusText: string, headers: FlatHeaders): void;
   /** Answer false to be paused until `resume` is called. */

@@ -77,11 +77,12 @@ export function refusalOf(answer: OwnAnswer, id: string): Refusal {
 }
 
 export function writeRefusal(socket: Duplex, refusal: Refusal): void {
-  if (socket.destroyed) return;
-  const lines = [`HTTP/1.1 ${refusal.status} ${refusal.statusText}`];
-  for (let i = 0; i + 1 < refusal.headers.length; i += 2)
-    lines.push(`${refusal.headers[i]}: ${refusal.headers[i + 1]}`);
-  lines.push('Connection: close', '', '');
-  socket.write(Buffer.from(lines.join('\r\n'), 'latin1'));
-  socket.end(refusal.body);
+  if (!socket.destroyed) socket.end(Buffer.concat([refusalHead(refusal), refusal.body]));
+}
+
+/** What follows it is the body, up to the end of the connection or as its headers frame it. */
+export function refusalHead({ status, statusText, headers }: Omit<Refusal, 'body'>): Buffer {
+  const lines = [`HTTP/1.1 ${status} ${statusText}`];
+  for (let i = 0; i + 1 < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
+  return Buffer.from(`${lines.join('\r\n')}\r\nConnection: close\r\n\r\n`, 'latin1');
 }

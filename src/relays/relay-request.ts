@@ -1,33 +1,32 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { CodedError } from '../base/errors.js';
-import { type FlatHeaders, headerValue } from '../base/flat-headers.js';
+import { type FlatHeaders, headerValues, withoutHeaders } from '../base/flat-headers.js';
 import type { AccessToken } from '../credentials/token-source.js';
-import { passesUnread } from '../gateway/failure.js';
 import { isConnectionLost, isStreamLost, unreachable } from '../gateway/http-upstream.js';
 import { Redial } from '../gateway/redial.js';
-import type { ResponseSink, UpstreamCall } from '../gateway/upstream-call.js';
-import type { ApiRequest } from '../kubernetes/api-request.js';
+import type { RequestBody, UpstreamCall } from '../gateway/upstream-call.js';
+import type { ApiRequest, ApiRequestKind } from '../kubernetes/api-request.js';
 import { isBackground, parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
 import { chooseContinuation } from './choose-continuation.js';
 import type { Continuation } from './continuation.js';
 import { credentialHeaders } from './credential-headers.js';
 import { answerRequest, ownAnswer } from './failure-answer.js';
-import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
+import { type AttemptEnd, ResponseRelay } from './response-relay.js';
 import { resumeBody } from './resume-body.js';
-import type { RelayCall, RelayTools, ServedMembership } from './served-membership.js';
+import type { RelayCall, RelayTools } from './served-membership.js';
 import type { Session } from './sessions.js';
-import { assertWithinHeaderLimit, requestHeaders, responseHeaders } from './upstream-headers.js';
-import { writeAll } from './write-all.js';
+import { assertWithinHeaderLimit, requestHeaders, trailersToPass, trailersWish } from './upstream-headers.js';
 
-/**
- * The API server ends ordinary requests after 60 s by itself; the gateway and the agent add their own. Watches and
- * followed logs have no deadline: a quiet resource may not send even its head for long.
- */
+/** The API server ends ordinary requests after 60 s by itself; the gateway and the agent add their own. */
 const HEADERS_DEADLINE_MS = 120_000;
+/** The API server gives these no deadline: a quiet resource may not send even its head for long, a workload may think. */
+const NO_HEAD_DEADLINE: ReadonlySet<ApiRequestKind> = new Set(['watch', 'log', 'log-follow', 'proxy']);
 
 /** Repeating these changes nothing, so that one repeat after a lost connection or a refused token is invisible. */
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+const ENCODING = new Set(['accept-encoding']);
 
 /** A stream that has stayed for this long without a head was cut, not refused: a quiet log has none before its first line. */
 const SILENT_STREAM_MS = 1000;
@@ -41,8 +40,8 @@ export async function relayRequest(
   call: RelayCall & {
     readonly request: IncomingMessage;
     readonly response: ServerResponse;
-    /** Called when upstream is ready for the body of a client that waits with `Expect: 100-continue`. */
-    readonly beforeBody?: () => void;
+    /** The client waits for this before it sends its body (`Expect: 100-continue`). */
+    readonly askForBody?: () => void;
   },
 ): Promise<void> {
   const relay = new RequestRelay(tools, call);
@@ -53,23 +52,17 @@ export async function relayRequest(
   }
 }
 
-type AttemptEnd =
-  /** Answered, aborted or destroyed: nothing is left to do. */
-  | { readonly kind: 'ended' }
-  /** A body that can be continued has ended; `clean` by its own framing. */
-  | { readonly kind: 'cut'; readonly clean: boolean }
-  | { readonly kind: 'token-refused' }
-  /** Google's quota; `passOn` gives the client that answer. */
-  | { readonly kind: 'over-quota'; readonly passOn: () => void }
-  | { readonly kind: 'failed'; readonly error: unknown };
-
 class RequestRelay {
   readonly #tools: RelayTools;
   readonly #call: Parameters<typeof relayRequest>[1];
   readonly #api: ApiRequest;
   readonly #hasBody: boolean;
+  /** The client's body is on its way, and cannot be had again. */
+  #bodyBegun = false;
   readonly #continuation: Continuation | undefined;
   #left = false;
+  /** The answer has ended where its body had not. */
+  #broken = false;
   /** Ends the present attempt when the client leaves. */
   #onLeave = (): void => {};
   readonly #startedAt: number;
@@ -91,15 +84,13 @@ class RequestRelay {
       now: this.#startedAt,
     });
     call.response.on('close', () => {
-      if (!call.response.writableFinished) {
-        this.#left = true;
-        this.#current?.abort();
-        this.#onLeave();
-      }
       this.#session?.end(call.response.writableFinished ? 'complete' : 'broken', {
-        bytesMayBeMissing:
-          (!call.response.writableFinished && !this.#left) || this.#continuation?.mayHaveMissed === true,
+        bytesMayBeMissing: this.#broken || this.#continuation?.mayHaveMissed === true,
       });
+      // Whatever is still under way has nobody to answer: the client has left, or been told what is wrong with its body.
+      this.#left = true;
+      this.#current?.abort();
+      this.#onLeave();
       this.#logEnd();
     });
     call.response.on('drain', () => this.#current?.resume());
@@ -107,8 +98,9 @@ class RequestRelay {
 
   async run(): Promise<void> {
     const { request, served } = this.#call;
+    assertPlainChunks(request);
     const headers = this.#upstreamHeaders();
-    const replayable = !this.#hasBody && SAFE_METHODS.has(request.method ?? '');
+    const safe = !this.#hasBody && SAFE_METHODS.has(request.method ?? '');
     let token = await served.tokens.get();
     let repeatedForToken = false;
     let repeatedForConnection = false;
@@ -117,9 +109,7 @@ class RequestRelay {
     for (;;) {
       if (this.#left) return;
       const askedAt = this.#tools.clock.monotonic();
-      // What was refused for its token has changed nothing, whatever its method.
-      const mayRefresh = !this.#hasBody && !repeatedForToken;
-      const end = await this.#attempt({ token, headers, mayRefresh });
+      const end = await this.#attempt({ token, headers, mayRefresh: !repeatedForToken });
       if (end.kind === 'ended') return;
       if (end.kind === 'cut') {
         await this.#resume(headers, end.clean);
@@ -127,7 +117,7 @@ class RequestRelay {
       }
       if (end.kind === 'over-quota') {
         this.#tools.quota.requests.refused(served.membership);
-        if (!replayable || repeatedForQuota++ === QUOTA_REPEATS) {
+        if (!safe || repeatedForQuota++ === QUOTA_REPEATS) {
           end.passOn();
           return;
         }
@@ -139,16 +129,22 @@ class RequestRelay {
         const wasSilent = this.#tools.clock.monotonic() - askedAt >= SILENT_STREAM_MS;
         const isCut = this.#continuation !== undefined && wasSilent && isStreamLost(end.error);
         if (isCut) await this.#pause(redial.nextPauseMs());
-        else if (!replayable || repeatedForConnection || !isConnectionLost(end.error)) throw end.error;
+        else if (!safe || repeatedForConnection || !isConnectionLost(end.error)) throw end.error;
         repeatedForConnection = true;
       }
     }
   }
 
+  #isLasting(): boolean {
+    return this.#api.kind === 'watch' || this.#api.kind === 'log-follow';
+  }
+
   /** A body that is to be continued must be readable here. */
   #upstreamHeaders(): FlatHeaders {
-    const headers = requestHeaders(this.#call.request.rawHeaders);
-    return this.#continuation === undefined ? headers : withoutHeader(headers, 'accept-encoding');
+    const { rawHeaders } = this.#call.request;
+    // What lasts may travel by HTTP/2, where a connection has no headers.
+    const headers = [...requestHeaders(rawHeaders), ...(this.#isLasting() ? [] : trailersWish(rawHeaders))];
+    return this.#continuation === undefined ? headers : withoutHeaders(headers, ENCODING);
   }
 
   #pause(ms: number): Promise<void> {
@@ -218,24 +214,26 @@ class RequestRelay {
   }
 
   #attempt(options: { token: AccessToken; headers: FlatHeaders; mayRefresh: boolean }): Promise<AttemptEnd> {
-    const { served, request, target, beforeBody } = this.#call;
+    const { served, request, target } = this.#call;
     const headers = [...options.headers, ...credentialHeaders(served, options.token, options.headers)];
     assertWithinHeaderLimit(headers);
-    if (this.#hasBody) beforeBody?.();
-    const unlimited = this.#api.kind === 'watch' || this.#api.kind === 'log-follow';
     return new Promise((resolve) => {
       const sink = new ResponseRelay({
         response: this.#call.response,
         id: this.#call.id,
         api: this.#api,
         served,
-        mayRefresh: options.mayRefresh,
+        // Google refuses a token before it does anything: the same again is no second time, whatever the method.
+        mayRefresh: () => options.mayRefresh && !this.#bodyBegun,
         continuation: this.#continuation,
         now: () => this.#tools.clock.monotonic(),
         onContinued: () => this.#openSession(),
         onRefused: () => served.tokens.invalidate(options.token),
         onBytes: (count) => {
           this.#bytesDown += count;
+        },
+        onBroken: () => {
+          this.#broken = true;
         },
         abort: () => this.#current?.abort(),
         settle: resolve,
@@ -247,19 +245,33 @@ class RequestRelay {
           method: request.method ?? 'GET',
           target: served.address.pathPrefix + (this.#continuation?.firstTarget ?? target),
           headers,
-          body: this.#hasBody ? request : null,
-          headersTimeoutMs: unlimited ? 0 : HEADERS_DEADLINE_MS,
+          body: this.#hasBody ? this.#requestBody() : null,
+          headersTimeoutMs: NO_HEAD_DEADLINE.has(this.#api.kind) ? 0 : HEADERS_DEADLINE_MS,
           turn: {
             project: served.membership,
             urgent: !isBackground(this.#api, { method: request.method ?? 'GET', target }),
             client: request.socket,
           },
           shareable: this.#api.kind === 'discovery',
-          lasting: unlimited,
+          lasting: this.#isLasting(),
         },
         sink,
       );
     });
+  }
+
+  #requestBody(): RequestBody {
+    const { request, askForBody } = this.#call;
+    const trailers = (): FlatHeaders => trailersToPass(request.rawTrailers);
+    if (askForBody === undefined || this.#bodyBegun) {
+      this.#bodyBegun = true;
+      return { stream: request, trailers };
+    }
+    const onWanted = (): void => {
+      this.#bodyBegun = true;
+      askForBody();
+    };
+    return { stream: request, trailers, onWanted };
   }
 
   /** Tells the client what went wrong, or breaks its connection where an answer has already begun. */
@@ -289,175 +301,13 @@ class RequestRelay {
   }
 }
 
-interface ResponseRelayOptions {
-  readonly response: ServerResponse;
-  readonly id: string;
-  readonly api: ApiRequest;
-  readonly served: ServedMembership;
-  readonly mayRefresh: boolean;
-  readonly continuation: Continuation | undefined;
-  readonly now: () => number;
-  /** The answer's body is one that is continued after a cut. */
-  readonly onContinued: () => void;
-  readonly onRefused: () => void;
-  readonly onBytes: (count: number) => void;
-  readonly abort: () => void;
-  readonly settle: (end: AttemptEnd) => void;
-}
-
-/** Writes one upstream answer to the client; holds a failure's body back until it has been judged. */
-class ResponseRelay implements ResponseSink {
-  readonly #o: ResponseRelayOptions;
-  /** Set once the body is one that can be continued. */
-  #continuation: Continuation | undefined;
-  #held: { status: number; statusText: string; headers: FlatHeaders; body: FailureBody } | undefined;
-  #done = false;
-
-  constructor(options: ResponseRelayOptions) {
-    this.#o = options;
-  }
-
-  information(status: number, headers: FlatHeaders): void {
-    // 103 is the only one that means something to a client of ours; 102 says nothing and 100 we have sent ourselves.
-    if (status !== 103 || this.#o.response.headersSent) return;
-    const hints: Record<string, string[]> = {};
-    for (let i = 0; i + 1 < headers.length; i += 2) {
-      const name = (headers[i] as string).toLowerCase();
-      hints[name] = [...(hints[name] ?? []), headers[i + 1] as string];
-    }
-    if (hints['link'] !== undefined) this.#o.response.writeEarlyHints(hints);
-  }
-
-  head(status: number, statusText: string, headers: FlatHeaders): void {
-    if (this.#done) return;
-    if (status === 401 && this.#o.mayRefresh) {
-      this.#finish({ kind: 'token-refused' });
-      this.#o.abort();
-      return;
-    }
-    if (status === 401) this.#o.onRefused();
-    if (passesUnread(status)) this.#begin(status, statusText, headers);
-    else this.#held = { status, statusText, headers, body: new FailureBody() };
-  }
-
-  data(chunk: Buffer): boolean {
-    if (this.#done) return true;
-    if (this.#continuation !== undefined) return this.#continue(this.#continuation, chunk);
-    this.#o.onBytes(chunk.length);
-    if (this.#held === undefined) return this.#o.response.write(chunk);
-    if (this.#held.body.add(chunk)) this.#release();
-    return true;
-  }
-
-  end(trailers: FlatHeaders): void {
-    if (this.#done) return;
-    if (this.#continuation !== undefined) {
-      this.#finish({ kind: 'cut', clean: true });
-      return;
-    }
-    if (this.#held !== undefined) this.#release();
-    if (this.#done) return;
-    if (trailers.length > 0) this.#o.response.addTrailers(pairs(trailers));
-    this.#o.response.end();
-    this.#finish({ kind: 'ended' });
-  }
-
-  failed(error: unknown): void {
-    if (this.#done) return;
-    if (this.#continuation !== undefined) {
-      this.#finish({ kind: 'cut', clean: false });
-    } else if (this.#o.response.headersSent) {
-      // An ending is never invented: the client must see that the body is not whole.
-      this.#o.response.destroy();
-      this.#finish({ kind: 'ended' });
-    } else {
-      this.#finish({ kind: 'failed', error });
-    }
-  }
-
-  /** Judges the held failure: the cluster's own goes on as it came, Google's is replaced. */
-  #release(): void {
-    const held = this.#held;
-    if (held === undefined) return;
-    this.#held = undefined;
-    const bytes = held.body.bytes();
-    const { api, served, response, id } = this.#o;
-    const { membership } = served;
-    const verdict = judgeFailure({
-      status: held.status,
-      headers: held.headers,
-      body: bytes,
-      request: api,
-      membership: membership.alias,
-      about: membership,
-      renewal: served.tokens.renewal,
-    });
-    if (verdict.kind === 'pass') {
-      this.#begin(held.status, held.statusText, held.headers);
-      if (bytes.length > 0) response.write(bytes);
-      return;
-    }
-    const passOn = (): void => answerRequest(response, answerOfVerdict(verdict, api), id);
-    if (verdict.code === 'request-quota') {
-      this.#finish({ kind: 'over-quota', passOn });
-    } else {
-      passOn();
-      this.#finish({ kind: 'ended' });
-    }
-    this.#o.abort();
-  }
-
-  #continue(continuation: Continuation, chunk: Buffer): boolean {
-    try {
-      const more = writeAll(this.#o.response, continuation.push(chunk), this.#o.onBytes);
-      if (!continuation.finished) return more;
-      this.#o.response.end();
-      this.#finish({ kind: 'ended' });
-      this.#o.abort();
-      return true;
-    } catch {
-      // Not what its type says: nothing that follows could be trusted.
-      this.#o.response.destroy();
-      this.#finish({ kind: 'ended' });
-      this.#o.abort();
-      return true;
-    }
-  }
-
-  #begin(status: number, statusText: string, headers: FlatHeaders): void {
-    const { response, continuation } = this.#o;
-    if (status === 200 && continuation?.begin(headers, this.#o.now()) === true) {
-      this.#continuation = continuation;
-      this.#o.onContinued();
-    }
-    response.sendDate = false;
-    // What the client gets of a continued body has another length.
-    const own = this.#continuation === undefined ? headers : withoutHeader(headers, 'content-length');
-    response.writeHead(status, statusText, responseHeaders(own));
-    // A body of known length is on its way and shares the head's record.
-    if (this.#continuation === undefined && headerValue(headers, 'content-length') !== undefined) return;
-    // The head of a quiet watch must not wait for its first event, but a body that is already here may share its record.
-    setImmediate(() => {
-      if (!response.writableEnded && !response.destroyed) response.flushHeaders();
-    });
-  }
-
-  #finish(end: AttemptEnd): void {
-    this.#done = true;
-    this.#o.settle(end);
-  }
-}
-
-function withoutHeader(headers: FlatHeaders, name: string): FlatHeaders {
-  const kept: (string | Buffer)[] = [];
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    if (String(headers[i]).toLowerCase() !== name) kept.push(headers[i] as string, headers[i + 1] as string);
-  }
-  return kept as string[];
-}
-
-function pairs(headers: FlatHeaders): [string, string][] {
-  const list: [string, string][] = [];
-  for (let i = 0; i + 1 < headers.length; i += 2) list.push([headers[i] as string, headers[i + 1] as string]);
-  return list;
+/** Node undoes `chunked` alone: bytes in another transfer coding would be passed on as what they are not. */
+function assertPlainChunks({ rawHeaders }: IncomingMessage): void {
+  const codings = headerValues(rawHeaders, 'transfer-encoding');
+  if (codings.length === 0 || (codings.length === 1 && codings[0]?.toLowerCase() === 'chunked')) return;
+  throw new CodedError({
+    code: 'transfer-coding-unsupported',
+    message: `connect-gateway-proxy: the transfer encoding ${codings.join(', ')} is not understood here; chunked is`,
+    answer: { status: 501, reason: 'NotImplemented' },
+  });
 }

@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { describeError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
-import { headerValue } from '../base/flat-headers.js';
+import { headerValue, withoutHeaders } from '../base/flat-headers.js';
 import type { UpgradeAnswer } from '../gateway/upgrade-upstream.js';
 import { dialUpgrade } from '../gateway/upgrade-upstream.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
@@ -11,7 +12,7 @@ import { parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
 import { credentialHeaders } from './credential-headers.js';
 import { heldBy, streamDialer } from './dial-stream.js';
-import { ownAnswer, type Refusal, refusalOf, writeRefusal } from './failure-answer.js';
+import { ownAnswer, type Refusal, refusalHead, refusalOf, writeRefusal } from './failure-answer.js';
 import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
 import type { RelayCall, RelayTools } from './served-membership.js';
 import type { Session } from './sessions.js';
@@ -45,7 +46,9 @@ export async function relayUpgrade(tools: RelayTools, call: UpgradeCall): Promis
       signal: AbortSignal.any([call.signal, clientGone.signal]),
     });
     if (answer.kind === 'refused') {
-      await relayRefusal(call, api, answer);
+      // HTTP lets a server answer as if it had not been asked to upgrade.
+      if (answer.status < 400) await passOn(call, answer, new Uint8Array());
+      else await relayRefusal(call, api, answer);
       return;
     }
     await splice(tools, call, api, answer);
@@ -99,22 +102,23 @@ export function refuse(call: UpgradeCall, refusal: Refusal): void {
   writeRefusal(call.socket, refusal);
 }
 
+type RefusedAnswer = Extract<UpgradeAnswer, { kind: 'refused' }>;
+
 /** Upstream's refusal as the client's answer: its status, and a `Status` body where upstream sent none. */
-export async function relayRefusal(
-  call: UpgradeCall,
-  api: ApiRequest,
-  refusal: Extract<UpgradeAnswer, { kind: 'refused' }>,
-): Promise<void> {
+export async function relayRefusal(call: UpgradeCall, api: ApiRequest, refusal: RefusedAnswer): Promise<void> {
   const collected = new FailureBody();
+  let whole = true;
   try {
-    for await (const chunk of refusal.body) if (collected.add(chunk as Buffer)) break;
+    for await (const chunk of refusal.body.iterator({ destroyOnReturn: false })) {
+      whole = !collected.add(chunk as Buffer);
+      if (!whole) break;
+    }
   } catch {
     // What came of the body is enough: the status says that the upgrade is refused.
   }
-  refusal.body.destroy();
   const body = collected.bytes();
   const { membership, tokens } = call.served;
-  // An answer below 400 that is not 101 makes no sense to a client that asked for an upgrade.
+  // Below 400 an answer that is not 101 makes no sense to a client that asked for a stream of a pod.
   const status = refusal.status < 400 ? 502 : refusal.status;
   const verdict = judgeFailure({
     status,
@@ -130,32 +134,40 @@ export async function relayRefusal(
     { kind: api.kind, upstreamStatus: refusal.status, code: verdict.kind === 'pass' ? 'cluster' : verdict.code },
     'upgrade refused',
   );
+  if (verdict.kind === 'pass' && !whole) {
+    await passOn(call, { ...refusal, status }, body);
+    return;
+  }
+  refusal.body.destroy();
   if (verdict.kind === 'answer') {
     refuse(call, refusalOf(answerOfVerdict(verdict, api), call.id));
     return;
   }
-  const headers = responseHeaders(refusal.headers);
+  const headers = withoutHeaders(responseHeaders(refusal.headers), LENGTH);
   refuse(call, {
     status,
     statusText: STATUS_CODES[status] ?? '',
-    headers: [...withoutLength(headers), 'Content-Length', String(body.length)],
+    headers: [...headers, 'Content-Length', String(body.length)],
     body,
   });
+}
+
+const LENGTH = new Set(['content-length']);
+
+/** Upstream's answer as it is, however long its body, of which `begun` has been read. */
+async function passOn(call: UpgradeCall, { status, headers, body }: RefusedAnswer, begun: Uint8Array): Promise<void> {
+  const head = refusalHead({ status, statusText: STATUS_CODES[status] ?? '', headers: responseHeaders(headers) });
+  call.socket.write(Buffer.concat([head, begun]));
+  // Ends the connection as the body ends: whole, or broken.
+  await pipeline(body, call.socket).catch((error: unknown) =>
+    call.log.info({}, `an answer broke: ${describeError(error)}`),
+  );
 }
 
 /** What upstream was asked to upgrade to: the streams of pods are spoken over WebSocket there, whatever the client speaks. */
 function upgradeAsked({ request }: UpgradeCall, { kind }: ApiRequest): string {
   if (kind === 'exec' || kind === 'attach' || kind === 'port-forward') return 'websocket';
   return headerValue(request.rawHeaders, 'upgrade') ?? '';
-}
-
-function withoutLength(headers: FlatHeaders): string[] {
-  const kept: string[] = [];
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    if ((headers[i] as string).toLowerCase() !== 'content-length')
-      kept.push(headers[i] as string, headers[i + 1] as string);
-  }
-  return kept;
 }
 
 /** One side has ended: what it sent before must still reach the other. */

@@ -15,10 +15,21 @@ const HOP_BY_HOP = [
 ];
 
 /** Never sent to Google: the local credential, a browser's cookies, and what the upstream connection sets itself. */
-const LOCAL_ONLY = ['authorization', 'cookie', 'cookie2', 'host', 'expect', 'trailer', 'http2-settings'];
+const LOCAL_ONLY = ['authorization', 'cookie', 'cookie2', 'host', 'expect', 'http2-settings'];
 
 const REMOVED_FROM_REQUESTS = new Set([...HOP_BY_HOP, ...LOCAL_ONLY]);
 const REMOVED_FROM_RESPONSES = new Set([...HOP_BY_HOP, 'alt-svc']);
+/** RFC 9110 6.5.1: fields that frame, route or authorize a message mean nothing, or mischief, behind its body. */
+const REMOVED_FROM_TRAILERS = new Set([
+  ...HOP_BY_HOP,
+  ...LOCAL_ONLY,
+  'content-encoding',
+  'content-length',
+  'content-range',
+  'content-type',
+  'set-cookie',
+  'trailer',
+]);
 
 /** Google refuses requests whose headers exceed this, and adds the caller's groups to them on its way. */
 const HEADER_LIMIT_BYTES = 8 * 1024;
@@ -40,6 +51,18 @@ export function requestHeaders(raw: FlatHeaders): string[] {
     }
   }
   return withoutHeaders(raw, removing(REMOVED_FROM_REQUESTS, named));
+}
+
+/** Of what a client says about its own connection, the one wish that can be granted on both. */
+export function trailersWish(raw: FlatHeaders): string[] {
+  const wanted = headerTokens(raw, 'te').some((token) => token.toLowerCase() === 'trailers');
+  return wanted ? ['TE', 'trailers', 'Connection', 'TE'] : [];
+}
+
+/** Trailers as they go on, either way; nobody says there who is asking. */
+export function trailersToPass(raw: FlatHeaders): string[] {
+  const kept = withoutHeaders(raw, REMOVED_FROM_TRAILERS);
+  return kept.filter((_, i) => !(kept[i - (i % 2)] as string).toLowerCase().startsWith('impersonate-'));
 }
 
 /** Whether a response's body is compressed. */

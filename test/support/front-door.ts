@@ -153,6 +153,8 @@ export interface TestFrontDoorOptions {
   /** The gateway speaks TLS, and HTTP/2 to whoever asks for it. */
   readonly http2?: boolean;
   readonly own?: Partial<OwnApiSource>;
+  /** Where a gateway of another kind listens, in place of `gateway`. */
+  readonly gatewayUrl?: string;
   readonly clock?: Clock;
   readonly rotateAfterMs?: number;
   readonly cutoffMs?: number;
@@ -205,7 +207,7 @@ export async function openTestFrontDoor(options: TestFrontDoorOptions = {}): Pro
     },
     log: silentLogger,
   });
-  const membership = testMembership(gateway.url + GATEWAY_PREFIX);
+  const membership = testMembership((options.gatewayUrl ?? gateway.url) + GATEWAY_PREFIX);
   const hubPort = await door.openHub(0);
   const port = await door.open({ membership, address: upstreamAddress(membership.endpoint), tokens }, 0);
   return {

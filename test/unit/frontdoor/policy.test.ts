@@ -79,7 +79,7 @@ t.test('read-only: reads go on, all else is a 403 Status and never reaches the g
 for (const policy of ['read-only', 'no-exec'] as const) {
   t.test(`${policy}: every upgrade is refused before anything is dialled, on both ports`, async (t) => {
     const at = await sceneWith(t, policy);
-    for (const upgrade of ['websocket', 'SPDY/3.1', 'h2c']) {
+    for (const upgrade of ['websocket', 'SPDY/3.1', 'websocket, h2c', 'anything']) {
       for (const method of ['GET', 'POST']) {
         for (const target of [`${POD}/exec?command=sh`, `${POD}/portforward`, `${POD}/log?follow=true`, POD]) {
           const headers = ['Connection: Upgrade', `Upgrade: ${upgrade}`];
@@ -97,6 +97,16 @@ for (const policy of ['read-only', 'no-exec'] as const) {
     t.strictSame(at.reached, []);
   });
 }
+
+t.test('an offer of HTTP/2 is not taken, and hides nothing from the policy', async (t) => {
+  const at = await sceneWith(t, 'read-only');
+  const headers = ['Connection: Upgrade, HTTP2-Settings, close', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__'];
+  for (const line of [`GET ${POD}/exec?command=sh`, `POST ${POD}/portforward`, `DELETE ${POD}`]) {
+    t.match(await raw(at, { line, headers }), /^HTTP\/1\.1 403 .*the policy read-only/s, line);
+  }
+  t.match(await raw(at, { line: `GET ${POD}`, headers }), /^HTTP\/1\.1 200 /);
+  t.strictSame(at.reached, [`GET ${POD}`]);
+});
 
 t.test('no-exec: writes go on', async (t) => {
   const at = await sceneWith(t, 'no-exec');

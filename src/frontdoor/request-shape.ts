@@ -1,4 +1,16 @@
-import { CodedError } from '../base/errors.js';
+import type { IncomingMessage } from 'node:http';
+import { CodedError, type WireAnswer } from '../base/errors.js';
+
+/** Throws a CodedError (405) for TRACE: its answer is the request as it arrived, Google's token included. */
+export function assertSafeMethod({ method }: IncomingMessage): void {
+  if (method === 'TRACE') throw refusal('method-unsafe', 'TRACE is not passed on', METHOD_NOT_ALLOWED);
+}
+
+/** Throws a CodedError (400) for an upgrade with a body: it would be on its way together with the stream's first bytes. */
+export function assertBodilessUpgrade({ headers }: IncomingMessage): void {
+  if (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0) return;
+  throw refusal('upgrade-with-body', 'a request to upgrade the connection cannot have a body');
+}
 
 /**
  * Checks a raw request target without changing it. Throws a CodedError (400) for absolute form, and for `..` segments,
@@ -28,10 +40,9 @@ function decodedTwice(path: string): string {
   return once(once(path));
 }
 
-function refusal(code: string, message: string): CodedError {
-  return new CodedError({
-    code,
-    message: `connect-gateway-proxy: ${message}`,
-    answer: { status: 400, reason: 'BadRequest' },
-  });
+const BAD_REQUEST: WireAnswer = { status: 400, reason: 'BadRequest' };
+const METHOD_NOT_ALLOWED: WireAnswer = { status: 405, reason: 'MethodNotAllowed' };
+
+function refusal(code: string, message: string, answer = BAD_REQUEST): CodedError {
+  return new CodedError({ code, message: `connect-gateway-proxy: ${message}`, answer });
 }

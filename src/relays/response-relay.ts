@@ -1,0 +1,190 @@
+import { type ServerResponse, STATUS_CODES } from 'node:http';
+import { type FlatHeaders, withoutHeaders } from '../base/flat-headers.js';
+import { passesUnread } from '../gateway/failure.js';
+import type { ResponseSink } from '../gateway/upstream-call.js';
+import type { ApiRequest } from '../kubernetes/api-request.js';
+import type { Continuation } from './continuation.js';
+import { answerRequest } from './failure-answer.js';
+import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
+import type { ServedMembership } from './served-membership.js';
+import { responseHeaders, trailersToPass } from './upstream-headers.js';
+import { writeAll } from './write-all.js';
+
+export type AttemptEnd =
+  /** Answered, aborted or destroyed: nothing is left to do. */
+  | { readonly kind: 'ended' }
+  /** A body that can be continued has ended; `clean` by its own framing. */
+  | { readonly kind: 'cut'; readonly clean: boolean }
+  | { readonly kind: 'token-refused' }
+  /** Google's quota; `passOn` gives the client that answer. */
+  | { readonly kind: 'over-quota'; readonly passOn: () => void }
+  | { readonly kind: 'failed'; readonly error: unknown };
+
+export interface ResponseRelayOptions {
+  readonly response: ServerResponse;
+  readonly id: string;
+  readonly api: ApiRequest;
+  readonly served: ServedMembership;
+  readonly mayRefresh: () => boolean;
+  readonly continuation: Continuation | undefined;
+  readonly now: () => number;
+  /** The answer's body is one that is continued after a cut. */
+  readonly onContinued: () => void;
+  readonly onRefused: () => void;
+  readonly onBytes: (count: number) => void;
+  /** The body broke off after its head had gone to the client. */
+  readonly onBroken: () => void;
+  readonly abort: () => void;
+  readonly settle: (end: AttemptEnd) => void;
+}
+
+/** Writes one upstream answer to the client; holds a failure's body back until it has been judged. */
+export class ResponseRelay implements ResponseSink {
+  readonly #o: ResponseRelayOptions;
+  /** Set once the body is one that can be continued. */
+  #continuation: Continuation | undefined;
+  #held: { status: number; statusText: string; headers: FlatHeaders; body: FailureBody } | undefined;
+  #done = false;
+
+  constructor(options: ResponseRelayOptions) {
+    this.#o = options;
+  }
+
+  information(status: number, headers: FlatHeaders): void {
+    const { response } = this.#o;
+    // HTTP/1.0 knows none of them.
+    if (this.#done || response.headersSent || response.req.httpVersion === '1.0') return;
+    // Node's own way knows two of them, and throws at what it does not know in their headers.
+    const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Information'}`];
+    const kept = responseHeaders(headers);
+    for (let i = 0; i + 1 < kept.length; i += 2) lines.push(`${kept[i]}: ${kept[i + 1]}`);
+    response.socket?.write(Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'));
+  }
+
+  head(status: number, statusText: string, headers: FlatHeaders): void {
+    if (this.#done) return;
+    if (status === 401 && this.#o.mayRefresh()) {
+      this.#finish({ kind: 'token-refused' });
+      this.#o.abort();
+      return;
+    }
+    if (status === 401) this.#o.onRefused();
+    if (passesUnread(status)) this.#begin(status, statusText, headers);
+    else this.#held = { status, statusText, headers, body: new FailureBody() };
+  }
+
+  data(chunk: Buffer): boolean {
+    if (this.#done) return true;
+    if (this.#continuation !== undefined) return this.#continue(this.#continuation, chunk);
+    this.#o.onBytes(chunk.length);
+    if (this.#held === undefined) return this.#o.response.write(chunk);
+    if (this.#held.body.add(chunk)) this.#release();
+    return true;
+  }
+
+  end(trailers: FlatHeaders): void {
+    if (this.#done) return;
+    if (this.#continuation !== undefined) {
+      this.#finish({ kind: 'cut', clean: true });
+      return;
+    }
+    if (this.#held !== undefined) this.#release();
+    if (this.#done) return;
+    const passed = trailersToPass(trailers);
+    if (passed.length > 0) this.#o.response.addTrailers(pairs(passed));
+    this.#o.response.end();
+    this.#finish({ kind: 'ended' });
+  }
+
+  failed(error: unknown): void {
+    if (this.#done) return;
+    if (this.#continuation !== undefined) {
+      this.#finish({ kind: 'cut', clean: false });
+    } else if (this.#o.response.headersSent) {
+      // An ending is never invented: the client must see that the body is not whole.
+      this.#o.onBroken();
+      this.#o.response.destroy();
+      this.#finish({ kind: 'ended' });
+    } else {
+      this.#finish({ kind: 'failed', error });
+    }
+  }
+
+  /** Judges the held failure: the cluster's own goes on as it came, Google's is replaced. */
+  #release(): void {
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    const bytes = held.body.bytes();
+    const { api, served, response, id } = this.#o;
+    const { membership } = served;
+    const verdict = judgeFailure({
+      status: held.status,
+      headers: held.headers,
+      body: bytes,
+      request: api,
+      membership: membership.alias,
+      about: membership,
+      renewal: served.tokens.renewal,
+    });
+    if (verdict.kind === 'pass') {
+      this.#begin(held.status, held.statusText, held.headers);
+      if (bytes.length > 0) response.write(bytes);
+      return;
+    }
+    const passOn = (): void => answerRequest(response, answerOfVerdict(verdict, api), id);
+    if (verdict.code === 'request-quota') {
+      this.#finish({ kind: 'over-quota', passOn });
+    } else {
+      passOn();
+      this.#finish({ kind: 'ended' });
+    }
+    this.#o.abort();
+  }
+
+  #continue(continuation: Continuation, chunk: Buffer): boolean {
+    try {
+      const more = writeAll(this.#o.response, continuation.push(chunk), this.#o.onBytes);
+      if (!continuation.finished) return more;
+      this.#o.response.end();
+      this.#finish({ kind: 'ended' });
+      this.#o.abort();
+      return true;
+    } catch {
+      // Not what its type says: nothing that follows could be trusted.
+      this.#o.response.destroy();
+      this.#finish({ kind: 'ended' });
+      this.#o.abort();
+      return true;
+    }
+  }
+
+  #begin(status: number, statusText: string, headers: FlatHeaders): void {
+    const { response, continuation } = this.#o;
+    if (status === 200 && continuation?.begin(headers, this.#o.now()) === true) {
+      this.#continuation = continuation;
+      this.#o.onContinued();
+    }
+    response.sendDate = false;
+    // What the client gets of a continued body has another length.
+    const own = this.#continuation === undefined ? headers : withoutHeaders(headers, LENGTH);
+    response.writeHead(status, statusText, responseHeaders(own));
+    // The head of a quiet watch must not wait for its first event, but a body that is already here may share its record.
+    setImmediate(() => {
+      if (!response.writableEnded && !response.destroyed) response.flushHeaders();
+    });
+  }
+
+  #finish(end: AttemptEnd): void {
+    this.#done = true;
+    this.#o.settle(end);
+  }
+}
+
+const LENGTH = new Set(['content-length']);
+
+function pairs(headers: FlatHeaders): [string, string][] {
+  const list: [string, string][] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) list.push([headers[i] as string, headers[i + 1] as string]);
+  return list;
+}
