@@ -194,26 +194,95 @@ fuzz('channel messages of every protocol are read or refused', (random) => {
   );
 });
 
-fuzz('an HTTP response is the same at any chunk borders, and a damaged one an error', (random) => {
-  const body = randomBytesOf(random, random.below(5000));
-  const chunks = pieces(body, random).map((chunk) =>
-    Buffer.concat([Buffer.from(`${chunk.length.toString(16)}\r\n`), chunk, Buffer.from('\r\n')]),
-  );
-  const whole = Buffer.concat([
-    Buffer.from('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: 1\r\n\r\n'),
-    ...chunks,
-    Buffer.from('0\r\n\r\n'),
+interface WrittenResponse {
+  readonly method: string;
+  readonly bytes: Buffer;
+  /** What a reader must tell of it, in one line. */
+  readonly told: string;
+  /** It ends with its connection. */
+  readonly open: boolean;
+}
+
+/** A valid response of any form: bodies of every framing, with hints before and trailers behind. */
+function response(random: Random): WrittenResponse {
+  const lines: string[] = [];
+  const token = (): string => randomBytesOf(random, random.below(6) + 1).toString('hex');
+  for (let hints = random.below(3); hints > 0; hints--) lines.push('HTTP/1.1 103 Early Hints', `Link: ${token()}`, '');
+  const hints = lines.filter((line) => line.startsWith('HTTP')).map(() => '103');
+  const method = random.chance(0.2) ? 'HEAD' : 'GET';
+  const status = random.chance(0.1) ? 204 : random.chance(0.1) ? 304 : 200 + random.below(300);
+  const form = status === 204 ? 'none' : (['length', 'chunked', 'close'] as const)[random.below(3)];
+  const empty = method === 'HEAD' || status === 204 || status === 304;
+  const body = empty ? Buffer.alloc(0) : randomBytesOf(random, random.below(3000));
+  lines.push(`HTTP/1.1 ${status} ${random.chance(0.5) ? 'Some Words' : ''}`, `X-${token()}: ${token()}`);
+  if (form === 'length') lines.push(`Content-Length: ${empty ? random.below(999) : body.length}`);
+  if (form === 'chunked') lines.push('Transfer-Encoding: chunked');
+  const trailers = form === 'chunked' && !empty && random.chance(0.5) ? [`X-T: ${token()}`, `X-T: ${token()}`] : [];
+  const head = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`);
+  const chunks = pieces(body, random).flatMap((chunk) => [
+    Buffer.from(`${chunk.length.toString(16)}${random.chance(0.2) ? `;x="${token()}"` : ''}\r\n`),
+    chunk,
+    Buffer.from('\r\n'),
   ]);
-  const got: Buffer[] = [];
-  const sink = { information: () => {}, head: () => {}, body: (chunk: Buffer) => void got.push(chunk), end: () => {} };
-  const response = new Http1Response({ method: 'GET', sink });
-  for (const piece of pieces(whole, random)) response.push(piece);
-  if (!response.done || !Buffer.concat(got).equals(body)) throw new Error('a body was changed');
-  const other = new Http1Response({ method: 'GET', sink });
-  promised(
-    () => {
-      for (const piece of pieces(damaged(whole, random), random)) other.push(piece);
+  const last = Buffer.from(['0', ...trailers, '', ''].join('\r\n'));
+  const framed = form === 'chunked' && !empty ? [...chunks, last] : [body];
+  return {
+    method,
+    bytes: Buffer.concat([head, ...framed]),
+    told: [...hints, status, body.toString('hex'), trailers.join('|').replaceAll(': ', '|'), 'end'].join(' '),
+    open: form === 'close' && !empty,
+  };
+}
+
+/** What a reader tells of `bytes`, cut at random places; undefined where it refuses them. */
+function tellResponse(method: string, bytes: Buffer, random: Random): { told: string; rest: number } | undefined {
+  const told: unknown[] = [];
+  let body = '';
+  let ends = 0;
+  const reader = new Http1Response({
+    method,
+    sink: {
+      information: (status) => told.push(status),
+      head: (status) => told.push(status),
+      body: (chunk) => {
+        body += chunk.toString('hex');
+      },
+      end: (trailers) => {
+        ends++;
+        told.push(body, trailers.join('|'), 'end');
+      },
     },
-    (error) => (error as NodeJS.ErrnoException).code === 'HTTP1_MALFORMED',
-  );
+  });
+  let rest = 0;
+  try {
+    for (const piece of pieces(bytes, random)) rest += reader.push(piece).length;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'HTTP1_MALFORMED' || ends > 0) throw error;
+    return undefined;
+  }
+  reader.close();
+  if (ends > 1) throw new Error('it ended more than once');
+  return { told: told.join(' '), rest };
+}
+
+fuzz('an HTTP response of any form is the same at any chunk borders', (random) => {
+  const { method, bytes, told } = response(random);
+  const read = tellResponse(method, bytes, random);
+  if (read?.told !== told || read.rest !== 0) throw new Error(`${bytes.toString('latin1')}\n${read?.told}\n${told}`);
+});
+
+fuzz('a damaged HTTP response is an error, or the same response to every reader', (random) => {
+  const { method, bytes } = response(random);
+  const other = damaged(bytes, random);
+  const first = tellResponse(method, other, random);
+  const second = tellResponse(method, other, random);
+  if (JSON.stringify(first) !== JSON.stringify(second)) throw new Error('chunk borders have changed it');
+});
+
+fuzz('what follows a response is told apart from it at any chunk borders', (random) => {
+  const one = response(random);
+  if (one.open) return;
+  const next = response(random).bytes;
+  const read = tellResponse(one.method, Buffer.concat([one.bytes, next]), random);
+  if (read?.told !== one.told || read.rest !== next.length) throw new Error('one answer took of another');
 });
