@@ -11,6 +11,7 @@ import {
 } from '../daemon/kubeconfig.js';
 import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
+import { plainUrlsOf } from './memberships.js';
 import { addSettingOptions, settingsOf } from './settings-options.js';
 
 interface KubeconfigOptions {
@@ -19,6 +20,7 @@ interface KubeconfigOptions {
   readonly remove?: string | true;
   readonly setCurrentContext?: true;
   readonly contextTemplate: string;
+  readonly http?: true;
 }
 
 export function addKubeconfig(program: Command, io: CommandIo): void {
@@ -29,6 +31,7 @@ export function addKubeconfig(program: Command, io: CommandIo): void {
     .option('--merge [FILE]', 'add the contexts to FILE (default: $KUBECONFIG, else ~/.kube/config), keeping all else')
     .option('--remove [FILE]', 'take our contexts out of FILE again')
     .option('--set-current-context', 'also make the first membership the current context')
+    .option('--http', 'with the plain HTTP URLs (listen.http), for tools that know no TLS; needs --stdout or --merge')
     .option('--context-template <TEMPLATE>', 'names of the contexts: {alias}, {id}, {location}, {project}', '{alias}')
     .addHelpText(
       'after',
@@ -38,6 +41,9 @@ export function addKubeconfig(program: Command, io: CommandIo): void {
       if ([options.stdout, options.merge, options.remove].filter((given) => given !== undefined).length > 1) {
         throw new UsageError('choose one of --stdout, --merge and --remove');
       }
+      if (options.http && options.stdout === undefined && options.merge === undefined) {
+        throw new UsageError('--http needs --stdout or --merge: the daemon keeps the TLS URLs in its own file');
+      }
       if (options.remove !== undefined) {
         const { stateDir } = settingsOf(command, io);
         const file = options.remove === true ? personsKubeconfig(io) : options.remove;
@@ -46,7 +52,7 @@ export function addKubeconfig(program: Command, io: CommandIo): void {
         return;
       }
       const daemon = daemonBeside(command, io);
-      const content = await contentOf(daemon, options.contextTemplate);
+      const content = await contentOf(daemon, options);
       const current = options.setCurrentContext ? 'first' : 'if-missing';
       if (options.stdout) {
         io.out(mergeKubeconfig('', content, { path: 'stdout', current }));
@@ -72,7 +78,11 @@ export function authorityOf({ state }: DaemonBeside): string {
   throw new CodedError({ code: 'state-damaged', message: `${state.path('ca.pem')} is missing; restart the daemon` });
 }
 
-async function contentOf(daemon: DaemonBeside, template: string): Promise<KubeconfigContent> {
+async function contentOf(
+  daemon: DaemonBeside,
+  { contextTemplate: template, http }: KubeconfigOptions,
+): Promise<KubeconfigContent> {
+  const plainUrl = http ? plainUrlsOf(daemon) : undefined;
   const authority = authorityOf(daemon);
   const memberships = await daemon.memberships();
   const names = new Map<string, string>();
@@ -85,7 +95,9 @@ async function contentOf(daemon: DaemonBeside, template: string): Promise<Kubeco
       throw new UsageError(`--context-template ${template} gives ${other} and ${name} the same name ${context}`);
     }
     names.set(context, name);
-    return [{ context, server: url, token: daemon.state.tokens.ofMembership(name), membership: name }];
+    const known = { context, membership: name };
+    if (plainUrl !== undefined) return [{ ...known, server: plainUrl(name) }];
+    return [{ ...known, server: url, token: daemon.state.tokens.ofMembership(name) }];
   });
   return { entries, authority, owner: daemon.state.folder };
 }

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
+import { UsageError } from '../base/errors.js';
 import type { MembershipView } from '../daemon/served-fleet.js';
-import { daemonBeside } from './beside.js';
+import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
 import { reloadDaemon } from './reload.js';
 import { addSettingOptions } from './settings-options.js';
@@ -13,17 +14,27 @@ export function addMemberships(program: Command, io: CommandIo): void {
     .description('list what the daemon serves')
     .addOption(outputOption())
     .option('--refresh', 'ask the fleet again first')
-    .action(async (options: { output: string; refresh?: true }) => {
+    .option('--http', 'with the plain HTTP URLs (listen.http): who knows one needs no token')
+    .action(async (options: { output: string; refresh?: true; http?: true }) => {
       const daemon = daemonBeside(command, io);
+      const plainUrl = options.http ? plainUrlsOf(daemon) : undefined;
       if (options.refresh) await reloadDaemon(daemon);
-      const memberships = await daemon.memberships();
+      const served = await daemon.memberships();
+      const memberships = served.map((one) => (plainUrl === undefined ? one : { ...one, httpUrl: plainUrl(one.name) }));
       if (options.output === 'json') io.out(`${JSON.stringify({ memberships }, null, 2)}\n`);
       else if (memberships.length === 0) io.err("the fleet has no memberships yet; see the daemon's log\n");
-      else
+      else if (plainUrl === undefined)
         io.out(
           table(
             HEADER,
-            memberships.map((membership) => row(membership, io.clock.now())),
+            memberships.map((one) => row(one, io.clock.now())),
+          ),
+        );
+      else
+        io.out(
+          table(
+            ['NAME', 'HTTP URL'],
+            memberships.map(({ alias, name }) => [alias, plainUrl(name)]),
           ),
         );
       for (const { alias, problem } of memberships) if (problem !== undefined) io.err(`${alias}: ${problem}\n`);
@@ -37,6 +48,17 @@ const HEADER = ['NAME', 'LOCATION', 'KIND', 'STATE', 'VERSION', 'URL', 'TOKEN', 
 
 export function outputOption(): Option {
   return new Option('-o, --output <FORMAT>', 'text or json').choices(['text', 'json']).default('text');
+}
+
+/** The URL of each membership on the plain HTTP listener. Throws a UsageError where there is none. */
+export function plainUrlsOf({ record, state }: DaemonBeside): (membership: string) => string {
+  const { plainUrl } = record;
+  if (plainUrl === undefined) {
+    throw new UsageError(
+      'the running daemon serves no plain HTTP; set listen.http: PORT in its config (--listen-http PORT) and restart it',
+    );
+  }
+  return (membership) => `${plainUrl}/${state.tokens.pathSecretOf(membership)}`;
 }
 
 function row(membership: MembershipView, now: number): string[] {

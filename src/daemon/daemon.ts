@@ -234,6 +234,7 @@ class Daemon implements RunningDaemon {
     const door = this.#door;
     const hubSocket = inherited.find(({ name }) => name === 'hub');
     this.#hubPort = await namingOwner(hubSocket?.port ?? settings.listen.port, (port) => door.openHub(port));
+    const plainUrl = await this.#openPlain(door);
     this.#served = new ServedFleet({
       door,
       ports: new PortBook({
@@ -264,13 +265,21 @@ class Daemon implements RunningDaemon {
     await this.#served.start();
     await this.#firstRefresh(this.#fleet, this.#served);
     await door.openRest();
-    this.#state.writeDaemon({ pid: process.pid, hubUrl: this.hubUrl, startedAt, version: this.#o.version });
+    const { version } = this.#o;
+    this.#state.writeDaemon({ pid: process.pid, hubUrl: this.hubUrl, ...plainUrl, startedAt, version });
     this.#renewCertificateLater();
     this.#watchConfig();
     this.#phase.started = true;
     const count = this.#fleet.table.list().length;
-    log.info({ hub: this.hubUrl, memberships: count, kubeconfig: this.kubeconfigFile }, 'ready');
+    log.info({ hub: this.hubUrl, ...plainUrl, memberships: count, kubeconfig: this.kubeconfigFile }, 'ready');
     this.#manager.ready(`${count} memberships at ${this.hubUrl}`);
+  }
+
+  async #openPlain(door: FrontDoor): Promise<{ plainUrl?: string }> {
+    const { http, address } = this.#o.settings.listen;
+    if (http === 'off') return {};
+    const port = await namingOwner(http, (wanted) => door.openPlain(wanted));
+    return { plainUrl: `http://${bracketed(address)}:${port}` };
   }
 
   drain(reason: string): Promise<void> {

@@ -9,7 +9,8 @@ export interface KubeconfigEntry {
   readonly context: string;
   /** `https://127.0.0.1:7501` */
   readonly server: string;
-  readonly token: string;
+  /** Absent for plain HTTP, where kubectl sends none: the server's path is the secret then. */
+  readonly token?: string;
   /** The membership's full name: by it our own entries are found again. */
   readonly membership: string;
 }
@@ -25,6 +26,8 @@ export interface KubeconfigContent {
 /** kubectl ignores `extensions`; minikube marks its entries in the same way. */
 const MARK = 'connect-gateway-proxy';
 const SECTIONS = ['clusters', 'users', 'contexts'] as const;
+/** What an entry has for TLS and not for plain HTTP. */
+const FOR_TLS = ['certificate-authority-data', 'token'];
 
 /**
  * `existing` with our entries brought in step with `content`: comments, order and everybody else's entries stay.
@@ -40,13 +43,12 @@ export function mergeKubeconfig(
   const document = readKubeconfig(existing, options.path);
   removeOwn(document, content, new Set(content.entries.map((entry) => entry.context)));
   for (const entry of content.entries) {
+    const { token, server } = entry;
+    const authority = Buffer.from(content.authority).toString('base64');
     putOwn(document, 'clusters', entry, content, {
-      cluster: {
-        'certificate-authority-data': Buffer.from(content.authority).toString('base64'),
-        server: entry.server,
-      },
+      cluster: { ...(token === undefined ? {} : { 'certificate-authority-data': authority }), server },
     });
-    putOwn(document, 'users', entry, content, { user: { token: entry.token } });
+    putOwn(document, 'users', entry, content, { user: token === undefined ? {} : { token } });
     putOwn(document, 'contexts', entry, content, { context: { cluster: entry.context, user: entry.context } });
   }
   const [first] = content.entries;
@@ -180,6 +182,7 @@ function putOwn(
       `the kubeconfig has an entry ${JSON.stringify(entry.context)} under ${section} that is not ours; choose other names with --context-template 'cgp-{alias}'`,
     );
   }
+  for (const name of FOR_TLS) if (fields[name] === undefined) existing.deleteIn([key, name]);
   for (const [name, wanted] of Object.entries({ ...fields, extensions: mark })) {
     // Only what differs, so that an unchanged file stays the same to the byte.
     const now = existing.getIn([key, name]);

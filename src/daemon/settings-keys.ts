@@ -41,6 +41,7 @@ export const SETTING_KEYS: readonly SettingKey[] = [
   key('listen.membershipPorts', 'FIRST-LAST', '7500-7999', 'ports of the memberships; 0-0 takes any free ones', {
     name: 'membership-ports',
   }),
+  key('listen.http', 'PORT', 'off', 'also serve plain HTTP on this port, behind secret paths; 0 takes any free one'),
   key('cutoff.assume', 'DURATION', '20m', 'age at which the gateway is expected to cut a stream'),
   key('cutoff.rotateBefore', 'DURATION', '2m', 'how long before that a new tunnel is opened'),
   key('streams.limit', 'NUMBER', '10', "the fleet's active_streams quota"),

@@ -28,6 +28,8 @@ function whole(minimum: number, maximum: number): v.GenericSchema<unknown, numbe
 
 const port = whole(0, PORT_MAX);
 
+const portOrOff = v.union([v.literal('off'), port], `expected off or a port, from 0 to ${PORT_MAX}`);
+
 const portRange = v.pipe(
   v.string('expected a range of ports like 7500-7999'),
   v.rawTransform<string, { first: number; last: number }>(({ dataset, addIssue, NEVER }) => {
@@ -156,6 +158,7 @@ export const SETTINGS_SCHEMA = v.strictObject({
       ),
       port: v.optional(port, 7443),
       membershipPorts: v.optional(portRange, '7500-7999'),
+      http: v.optional(portOrOff, 'off'),
     }),
     {},
   ),

@@ -95,6 +95,10 @@ function finish(
     };
   }
   checkMemberships(input, identities, origins);
+  const { http, port } = input.listen;
+  if (http === port && port !== 0) {
+    throw new UsageError(`${where(origins, 'listen.http')}: listen.http and listen.port cannot both be ${port}`);
+  }
   const { caFile } = input.endpoints;
   return deepFreeze({
     ...input,

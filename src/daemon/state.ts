@@ -18,6 +18,8 @@ const SECRET_BYTES = 32;
 export interface DaemonRecord {
   readonly pid: number;
   readonly hubUrl: string;
+  /** Of the plain HTTP listener, where there is one, without the secret path. */
+  readonly plainUrl?: string;
   /** ms since the epoch. */
   readonly startedAt: number;
   readonly version: string;
@@ -58,7 +60,11 @@ export class State {
 
   /** Tokens are derived, not stored: the same membership has the same token after a restart. */
   get tokens(): LocalTokens {
-    return { hub: this.#derive('hub'), ofMembership: (name) => this.#derive(`membership:${name}`) };
+    return {
+      hub: this.#derive('hub'),
+      ofMembership: (name) => this.#derive(`membership:${name}`),
+      pathSecretOf: (name) => this.#derive(`path:${name}`),
+    };
   }
 
   path(name: string): string {
@@ -104,8 +110,9 @@ export class State {
 
   readDaemon(): DaemonRecord | undefined {
     const record = this.readJson('daemon.json') as Partial<DaemonRecord> | undefined;
-    const { pid, hubUrl, startedAt = 0, version = '' } = record ?? {};
-    return typeof pid === 'number' && typeof hubUrl === 'string' ? { pid, hubUrl, startedAt, version } : undefined;
+    const { pid, hubUrl, plainUrl, startedAt = 0, version = '' } = record ?? {};
+    if (typeof pid !== 'number' || typeof hubUrl !== 'string') return undefined;
+    return { pid, hubUrl, ...(typeof plainUrl === 'string' ? { plainUrl } : {}), startedAt, version };
   }
 
   writeDaemon(record: DaemonRecord): void {

@@ -9,27 +9,45 @@ import { closestNames } from '../fleet/names.js';
 import { assertPolicyAllows } from '../kubernetes/access-policy.js';
 import { type ApiRequestKind, parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
-import { answerRequest, answerUpgrade, ownAnswer, writeRefusal } from '../relays/failure-answer.js';
+import { answerRequest, answerUpgrade, type OwnAnswer, ownAnswer, writeRefusal } from '../relays/failure-answer.js';
 import { relayPortForward } from '../relays/relay-port-forward.js';
 import { relayRemoteCommand } from '../relays/relay-remote-command.js';
 import { relayRequest } from '../relays/relay-request.js';
 import { relayUpgrade, type UpgradeCall } from '../relays/relay-upgrade.js';
 import { RememberedRefusals } from '../relays/remembered-refusals.js';
 import type { RelayTools, ServedMembership } from '../relays/served-membership.js';
+import type { Session } from '../relays/sessions.js';
 import { InheritedListeners } from './inherited-listeners.js';
 import { type Listener, type ListenerHandlers, listen } from './listener.js';
-import { assertLocalCaller, assertLocalCredential } from './local-access.js';
+import { assertLocalCaller, assertLocalCredential, equalInConstantTime } from './local-access.js';
 import { accessTo, type OwnApiSource, serveOwnApi } from './own-api.js';
 import { assertBodilessUpgrade, assertSafeMethod, assertSafeTarget } from './request-shape.js';
-import { hubRoute } from './routes.js';
+import { hubRoute, plainRoute } from './routes.js';
 
-/** Local bearer tokens. */
+/** What callers of this machine prove themselves with. */
 export interface LocalTokens {
   readonly hub: string;
   ofMembership(name: string): string;
+  /** The first part of every path on the plain HTTP listener, where kubectl sends no token. */
+  pathSecretOf(name: string): string;
 }
 
 type AskForBody = (() => void) | undefined;
+
+interface InboundRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly askForBody: AskForBody;
+  /** The URL has proven who asks. */
+  readonly proven?: true;
+}
+
+interface InboundUpgrade {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  readonly proven?: true;
+}
 
 interface Endpoint {
   served: ServedMembership;
@@ -57,6 +75,7 @@ export class FrontDoor {
   #certificate: CertificatePair;
   #draining = false;
   #hub: Listener | undefined;
+  #plain: Listener | undefined;
 
   constructor(options: FrontDoorOptions) {
     this.#o = options;
@@ -84,6 +103,33 @@ export class FrontDoor {
       upgrade: (request, socket, head) => this.#hubUpgrade(request, socket, head),
     });
     return this.#hub.port;
+  }
+
+  /** Serves every membership over plain HTTP as well, behind a path that is a secret. Rejects and answers as `openHub`. */
+  async openPlain(port: number): Promise<number> {
+    this.#plain = await listen({
+      address: this.#o.address,
+      port,
+      handlers: {
+        request: (request, response, askForBody) =>
+          this.#guard(
+            () => {
+              const { endpoint, target } = this.#bySecret(request);
+              this.#membershipRequest(endpoint, target, { request, response, askForBody, proven: true });
+            },
+            (answer, id) => answerRequest(response, answer, id),
+          ),
+        upgrade: (request, socket, head) =>
+          this.#guard(
+            () => {
+              const { endpoint, target } = this.#bySecret(request);
+              this.#membershipUpgrade(endpoint, target, { request, socket, head, proven: true });
+            },
+            (answer, id) => answerUpgrade(socket, answer, id),
+          ),
+      },
+    });
+    return this.#plain.port;
   }
 
   /** Serves a membership on a port of its own and on the hub. Rejects as `listen` does; the hub serves it all the same. */
@@ -152,8 +198,7 @@ export class FrontDoor {
 
   destroy(): void {
     this.#stopping.abort(new Error('the daemon is stopping'));
-    this.#hub?.destroy();
-    for (const { listener } of this.#endpoints.values()) listener?.destroy();
+    for (const listener of this.#listeners()) listener.destroy();
     void this.#inherited.idle().then((idle) => {
       for (const listener of idle) listener.destroy();
     });
@@ -173,125 +218,120 @@ export class FrontDoor {
   }
 
   #listeners(): Listener[] {
-    const all = [this.#hub, ...[...this.#endpoints.values()].map((endpoint) => endpoint.listener)];
+    const all = [this.#hub, this.#plain, ...[...this.#endpoints.values()].map((endpoint) => endpoint.listener)];
     return all.filter((listener) => listener !== undefined);
   }
 
   #hubRequest(request: IncomingMessage, response: ServerResponse, askForBody: AskForBody): void {
-    const id = shortId();
-    try {
+    const refuse = (answer: OwnAnswer, id: string): void => answerRequest(response, answer, id);
+    this.#guard(() => {
       assertLocalCaller(request.rawHeaders);
       const route = hubRoute(request.url ?? '');
       if (route.kind === 'membership') {
-        const endpoint = this.#find(route);
-        this.#membershipRequest(endpoint, route.target, { request, response, askForBody });
+        this.#membershipRequest(this.#find(route), route.target, { request, response, askForBody });
         return;
       }
       this.#assertHubCredential(request, route.path);
       serveOwnApi(this.#o.own, { path: route.path, request, response }).catch((error: unknown) => {
-        answerRequest(response, ownAnswer(statusOfError(error), { kind: 'other' }), id);
+        refuse(ownAnswer(statusOfError(error), { kind: 'other' }), shortId());
       });
-    } catch (error) {
-      this.#refuse(error, id);
-      answerRequest(response, ownAnswer(statusOfError(error), { kind: 'other' }), id);
-    }
+    }, refuse);
   }
 
   #hubUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#guard(
+      () => {
+        assertLocalCaller(request.rawHeaders);
+        const route = hubRoute(request.url ?? '');
+        if (route.kind === 'own') {
+          throw new CodedError({
+            code: 'upgrade-unsupported',
+            message: 'connect-gateway-proxy: its own API has nothing to upgrade to',
+            answer: { status: 400, reason: 'BadRequest' },
+          });
+        }
+        this.#membershipUpgrade(this.#find(route), route.target, { request, socket, head });
+      },
+      (answer, id) => answerUpgrade(socket, answer, id),
+    );
+  }
+
+  /** Does it, or says why not. */
+  #guard(act: (id: string) => void, refuse: (answer: OwnAnswer, id: string) => void): void {
     const id = shortId();
     try {
-      assertLocalCaller(request.rawHeaders);
-      const route = hubRoute(request.url ?? '');
-      if (route.kind === 'own') {
-        throw new CodedError({
-          code: 'upgrade-unsupported',
-          message: 'connect-gateway-proxy: its own API has nothing to upgrade to',
-          answer: { status: 400, reason: 'BadRequest' },
-        });
-      }
-      this.#membershipUpgrade(this.#find(route), route.target, { request, socket, head });
+      act(id);
     } catch (error) {
-      this.#refuse(error, id);
-      answerUpgrade(socket, ownAnswer(statusOfError(error), { kind: 'other' }), id);
+      const code = error instanceof CodedError ? error.code : 'internal';
+      this.#o.log.info({ id, code }, 'refused at the front door');
+      refuse(ownAnswer(statusOfError(error), { kind: 'other' }), id);
     }
   }
 
-  #membershipRequest(
-    endpoint: Endpoint,
-    target: string,
-    call: { request: IncomingMessage; response: ServerResponse; askForBody: AskForBody },
-  ): void {
+  #membershipRequest({ served }: Endpoint, target: string, call: InboundRequest): void {
     const { request, response, askForBody } = call;
-    const id = shortId();
-    const { served } = endpoint;
     this.#count(response, served, target);
-    try {
-      this.#assertAllowed(request, served, { target, upgrade: false });
-      relayRequest(this.#o.tools, {
-        id,
-        served,
-        target,
-        log: this.#callLog(id, served),
-        request,
-        response,
-        ...(askForBody === undefined ? {} : { askForBody }),
-      }).catch((error: unknown) => {
-        this.#o.log.error({ id }, `request relay: ${describeError(error)}`);
-        response.destroy();
-      });
-    } catch (error) {
-      this.#refuse(error, id);
-      answerRequest(response, ownAnswer(statusOfError(error), { kind: 'other' }), id);
-    }
+    this.#guard(
+      (id) => {
+        this.#assertAllowed(call, served, { target, upgrade: false });
+        relayRequest(this.#o.tools, {
+          id,
+          served,
+          target,
+          log: this.#callLog(id, served),
+          request,
+          response,
+          ...(askForBody === undefined ? {} : { askForBody }),
+        }).catch((error: unknown) => {
+          this.#o.log.error({ id }, `request relay: ${describeError(error)}`);
+          response.destroy();
+        });
+      },
+      (answer, id) => answerRequest(response, answer, id),
+    );
   }
 
-  #membershipUpgrade(
-    endpoint: Endpoint,
-    target: string,
-    call: { request: IncomingMessage; socket: Duplex; head: Buffer },
-  ): void {
-    const id = shortId();
-    const { served } = endpoint;
-    try {
-      this.#assertAllowed(call.request, served, { target, upgrade: true });
-      const refusable = { membership: served.membership.name, target, headers: call.request.rawHeaders };
-      const refused = this.#refusals.recall(refusable);
-      if (refused !== undefined) {
-        this.#o.log.debug({ id }, 'the second try of a refused upgrade: refused with the same words');
-        writeRefusal(call.socket, refused);
-        return;
-      }
-      const session = this.#o.tools.sessions.open({
-        id,
-        api: parseApiRequest(target),
-        membership: served.membership.alias,
-        identity: served.membership.identity,
-        userAgent: headerValue(call.request.rawHeaders, 'user-agent') ?? '',
-        bytes: () => transferred(call.socket),
-      });
-      const upgradeCall: UpgradeCall = {
-        ...call,
-        id,
-        session,
-        served,
-        target,
-        log: this.#callLog(id, served),
-        signal: AbortSignal.any([this.#stopping.signal, session.signal]),
-        onRefusal: (refusal) => this.#refusals.remember(refusable, refusal),
-      };
-      const stream = chooseRelay(upgradeCall)(this.#o.tools, upgradeCall).catch((error: unknown) => {
-        this.#o.log.error({ id }, `upgrade relay: ${describeError(error)}`);
-        call.socket.destroy();
-      });
-      this.#streams.add(stream);
-      void stream.finally(() => {
-        session.end('ended');
-        this.#streams.delete(stream);
-      });
-    } catch (error) {
-      this.#refuse(error, id);
-      answerUpgrade(call.socket, ownAnswer(statusOfError(error), { kind: 'other' }), id);
-    }
+  #membershipUpgrade({ served }: Endpoint, target: string, call: InboundUpgrade): void {
+    const { request, socket, head } = call;
+    this.#guard(
+      (id) => {
+        this.#assertAllowed(call, served, { target, upgrade: true });
+        const refusable = { membership: served.membership.name, target, headers: request.rawHeaders };
+        const refused = this.#refusals.recall(refusable);
+        if (refused !== undefined) {
+          this.#o.log.debug({ id }, 'the second try of a refused upgrade: refused with the same words');
+          writeRefusal(socket, refused);
+          return;
+        }
+        const session = this.#o.tools.sessions.open({
+          id,
+          api: parseApiRequest(target),
+          membership: served.membership.alias,
+          identity: served.membership.identity,
+          userAgent: headerValue(request.rawHeaders, 'user-agent') ?? '',
+          bytes: () => transferred(socket),
+        });
+        this.#follow(session, {
+          ...{ id, session, served, target, request, socket, head },
+          log: this.#callLog(id, served),
+          signal: AbortSignal.any([this.#stopping.signal, session.signal]),
+          onRefusal: (refusal) => this.#refusals.remember(refusable, refusal),
+        });
+      },
+      (answer, id) => answerUpgrade(socket, answer, id),
+    );
+  }
+
+  #follow(session: Session, call: UpgradeCall): void {
+    const stream = chooseRelay(call)(this.#o.tools, call).catch((error: unknown) => {
+      this.#o.log.error({ id: call.id }, `upgrade relay: ${describeError(error)}`);
+      call.socket.destroy();
+    });
+    this.#streams.add(stream);
+    void stream.finally(() => {
+      session.end('ended');
+      this.#streams.delete(stream);
+    });
   }
 
   #count(response: ServerResponse, served: ServedMembership, target: string): void {
@@ -316,17 +356,35 @@ export class FrontDoor {
   }
 
   #assertAllowed(
-    request: IncomingMessage,
-    served: ServedMembership,
+    { request, proven }: Pick<InboundRequest, 'request' | 'proven'>,
+    { membership }: ServedMembership,
     { target, upgrade }: { target: string; upgrade: boolean },
   ): void {
     assertLocalCaller(request.rawHeaders);
-    assertLocalCredential(request.rawHeaders, [this.#o.tokens.ofMembership(served.membership.name)]);
+    if (proven === undefined) {
+      assertLocalCredential(request.rawHeaders, [this.#o.tokens.ofMembership(membership.name)]);
+    }
     assertSafeTarget(target);
     assertSafeMethod(request);
     if (upgrade) assertBodilessUpgrade(request);
     const { method = '', rawHeaders } = request;
-    assertPolicyAllows(served.membership, { method, target, headers: rawHeaders, upgrade });
+    assertPolicyAllows(membership, { method, target, headers: rawHeaders, upgrade });
+  }
+
+  #bySecret(request: IncomingMessage): { endpoint: Endpoint; target: string } {
+    assertLocalCaller(request.rawHeaders);
+    const { secret, target } = plainRoute(request.url ?? '');
+    // As with tokens, every one is compared.
+    const [endpoint] = [...this.#endpoints].flatMap(([name, candidate]) =>
+      equalInConstantTime(secret, this.#o.tokens.pathSecretOf(name)) ? [candidate] : [],
+    );
+    if (endpoint !== undefined) return { endpoint, target };
+    throw new CodedError({
+      code: 'path-secret-wrong',
+      message:
+        'connect-gateway-proxy: over plain HTTP the path begins with the secret of a membership; connect-gateway-proxy memberships --http shows the URLs',
+      answer: { status: 401, reason: 'Unauthorized' },
+    });
   }
 
   #find(route: { project: string; location: string; id: string }): Endpoint {
@@ -361,10 +419,6 @@ export class FrontDoor {
 
   #callLog(id: string, served: ServedMembership): Logger {
     return withFields(this.#o.log, { id, membership: served.membership.alias });
-  }
-
-  #refuse(error: unknown, id: string): void {
-    this.#o.log.info({ id, code: error instanceof CodedError ? error.code : 'internal' }, 'refused at the front door');
   }
 }
 

@@ -57,7 +57,7 @@ export function assertLocalCredential(headers: FlatHeaders, tokens: readonly str
   }
 }
 
-function equalInConstantTime(given: string, expected: string): boolean {
+export function equalInConstantTime(given: string, expected: string): boolean {
   const a = Buffer.from(given);
   const b = Buffer.from(expected);
   return a.length === b.length && timingSafeEqual(a, b);
@@ -65,7 +65,7 @@ function equalInConstantTime(given: string, expected: string): boolean {
 
 /**
  * The Python client's WebSockets carry an Origin of their own making, with http even to a TLS port; no page can have
- * that origin, since this port speaks nothing but TLS.
+ * that origin, since such a port speaks nothing but TLS.
  */
 function isOriginOf(host: string, origin: string): boolean {
   const own = host.toLowerCase();

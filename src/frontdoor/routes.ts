@@ -38,3 +38,12 @@ export function hubRoute(target: string): HubRoute {
   assertSafeTarget(below);
   return { kind: 'membership', project, location, id, target: below };
 }
+
+/** Takes a target of the plain HTTP listener apart. Throws a CodedError (400) for one that is refused. */
+export function plainRoute(target: string): { secret: string; target: string } {
+  assertSafeTarget(target);
+  const [, secret = '', path = '/', query = ''] = /^\/([^/?]*)(\/[^?]*)?(\?.*)?$/.exec(target) ?? [];
+  const below = `${path}${query}`;
+  assertSafeTarget(below);
+  return { secret, target: below };
+}

@@ -2,7 +2,6 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Test } from 'tap';
 import { parse } from 'yaml';
 import { type DemoDaemon, startDemoDaemon } from '../support/demo-daemon.js';
 
@@ -48,12 +47,6 @@ export async function openClientScene(): Promise<ClientScene> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
-}
-
-/** In CI a missing program is a failure that names it; elsewhere the test is skipped with the same words. */
-export function tellMissing(t: Test, missing: string): void {
-  if (process.env['CI']) t.fail(missing);
-  else t.comment(`skipped: ${missing}`);
 }
 
 /** Runs a program to its end with the daemon's kubeconfig and nothing else of this environment. */

@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { COUNTED, openClientScene, PODS, plainAccess, runStory, tellMissing, works } from './client-scene.js';
+import { tellMissing } from '../support/missing.js';
+import { COUNTED, openClientScene, PODS, plainAccess, runStory, works } from './client-scene.js';
 
 const STORIES = join(import.meta.dirname, 'stories');
 

@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import t from 'tap';
 import { startDemoDaemon } from '../support/demo-daemon.js';
 import { findKubectl, Kubectl } from '../support/kubectl.js';
+import { tellMissing } from '../support/missing.js';
 
 const CUT = { cutAfterMs: 2000, form: 'reset', match: 'upgrade' } as const;
 
 for (const version of ['1.33']) {
   const found = findKubectl(version);
   if ('missing' in found) {
-    if (process.env['CI']) t.fail(found.missing);
+    tellMissing(t, found.missing);
     continue;
   }
   t.test(`kubectl ${version}: commands survive`, async (t) => {

@@ -177,7 +177,11 @@ export async function openTestFrontDoor(options: TestFrontDoorOptions = {}): Pro
   const door = new FrontDoor({
     address: '127.0.0.1',
     certificate: pair,
-    tokens: { hub: 'hub-token', ofMembership: (name) => `local-${name.split('/').at(-1)}` },
+    tokens: {
+      hub: 'hub-token',
+      ofMembership: (name) => `local-${name.split('/').at(-1)}`,
+      pathSecretOf: (name) => `secret-${name.split('/').at(-1)}`,
+    },
     tools: {
       http: upstream,
       dialer,

@@ -21,8 +21,7 @@ export async function knownSecrets(context: Context): Promise<string[]> {
   }
   if (state !== undefined) secrets.push(state.tokens.hub);
   for (const { name } of await context.everyMembership().catch(() => [])) {
-    const token = state?.tokens.ofMembership(name);
-    if (token !== undefined) secrets.push(token);
+    if (state !== undefined) secrets.push(state.tokens.ofMembership(name), state.tokens.pathSecretOf(name));
   }
   const { settings, env } = await context.inForce();
   for (const [name, identity] of Object.entries(settings.identities)) {

@@ -29,7 +29,7 @@ t.test('without any configuration the documented defaults hold', async (t) => {
   const settings = load(t);
   t.match(settings, {
     projects: [],
-    listen: { address: '127.0.0.1', port: 7443, membershipPorts: { first: 7500, last: 7999 } },
+    listen: { address: '127.0.0.1', port: 7443, membershipPorts: { first: 7500, last: 7999 }, http: 'off' },
     cutoff: { assume: 1_200_000, rotateBefore: 120_000 },
     streams: { limit: 10, queue: 30_000 },
     requests: { perMinute: 2400 },
@@ -81,6 +81,8 @@ t.test('mistakes are told with their place and the way out', async (t) => {
   refused(t, { flags: { 'listen.port': '70000' } }, /--listen-port: .*65535/);
   refused(t, { env: { CGP_LISTEN_ADDRESS: '0.0.0.0' } }, /CGP_LISTEN_ADDRESS: .*127\.0\.0\.1/);
   refused(t, { yaml: 'cutoff: {assume: 20}\n' }, /config\.yaml:1: cutoff\.assume: expected a duration like 20m/);
+  refused(t, { yaml: 'listen: {http: on}\n' }, /config\.yaml:1: listen\.http: expected off or a port/);
+  refused(t, { flags: { 'listen.http': '7443' } }, /--listen-http: listen\.http and listen\.port cannot both be 7443/);
   refused(t, { flags: { 'listen.membershipPorts': '9-7' } }, /--membership-ports: .*7500-7999/);
   refused(t, { flags: { 'endpoints.gkehub': 'http://example.com' } }, /expected an https:\/\/ URL/);
   refused(t, { flags: { memberships: '[{name: prod}]' } }, /--memberships: .*projects\/PROJECT/);
