@@ -56,11 +56,30 @@ export class LocalSession {
   readonly output: Record<OutputName, Buffer[]> = { out: [], err: [] };
   readonly #opening: Partial<HolderOpening>;
   #turn = 0;
+  #first: LocalExec | undefined;
+  #wake = (): void => {};
 
   constructor(container: LocalContainer, command: readonly string[], opening: Partial<HolderOpening>) {
     this.container = container;
     this.command = command;
     this.#opening = opening;
+  }
+
+  /** Something has come, over whatever call, or a call has ended. */
+  wakeup(): Promise<void> {
+    return new Promise((resolve) => {
+      const before = this.#wake;
+      this.#wake = () => {
+        before();
+        resolve();
+      };
+    });
+  }
+
+  wake(): void {
+    const wake = this.#wake;
+    this.#wake = () => {};
+    wake();
   }
 
   text(stream: OutputName = 'out'): string {
@@ -69,7 +88,7 @@ export class LocalSession {
 
   exec(changes: Partial<HolderOpening> = {}): LocalExec {
     this.#turn++;
-    return new LocalExec(this, {
+    const exec = new LocalExec(this, {
       verb: this.#turn === 1 ? 'start' : 'join',
       name: this.name,
       turn: this.#turn,
@@ -82,6 +101,13 @@ export class LocalSession {
       ...this.#opening,
       ...changes,
     });
+    this.#first ??= exec;
+    return exec;
+  }
+
+  /** Nothing of it is left in the container. */
+  async over(): Promise<void> {
+    await this.#first?.exited;
   }
 }
 
@@ -97,7 +123,6 @@ export class LocalExec {
   readonly #frames: HolderFrame[] = [];
   #program: HolderProgram = 'perl';
   #cut = false;
-  #wake = (): void => {};
 
   constructor(session: LocalSession, opening: HolderOpening) {
     this.#session = session;
@@ -109,7 +134,7 @@ export class LocalExec {
       this.stderr += chunk.toString('latin1');
     });
     this.child.stdout?.on('data', (chunk: Buffer) => this.#receive(chunk));
-    this.child.once('close', () => this.#wake());
+    this.child.once('close', () => session.wake());
   }
 
   send(words: Buffer): void {
@@ -131,7 +156,7 @@ export class LocalExec {
       if (this.child.exitCode !== null || this.child.signalCode !== null) {
         throw new Error(`the call has ended: ${this.child.exitCode} ${this.stderr}`);
       }
-      await this.wakeup();
+      await this.#session.wakeup();
     }
   }
 
@@ -149,18 +174,8 @@ export class LocalExec {
   async until(pattern: RegExp, stream: OutputName = 'out'): Promise<void> {
     while (!pattern.test(this.#session.text(stream))) {
       if (this.child.exitCode !== null) throw new Error(`ended without ${pattern}: ${this.#session.text(stream)}`);
-      await this.wakeup();
+      await this.#session.wakeup();
     }
-  }
-
-  wakeup(): Promise<void> {
-    return new Promise((resolve) => {
-      const before = this.#wake;
-      this.#wake = () => {
-        before();
-        resolve();
-      };
-    });
   }
 
   /** To the end: the exit code; the holder is told that all has come. */
@@ -169,7 +184,7 @@ export class LocalExec {
       const frame = await this.next();
       if (frame.kind !== 'exit') continue;
       this.send(holderWords.done);
-      await this.exited;
+      await Promise.all([this.exited, this.#session.over()]);
       return frame.code;
     }
   }
@@ -183,22 +198,22 @@ export class LocalExec {
   #receive(chunk: Buffer): void {
     if (this.#cut) return;
     for (const frame of this.#decoder.push(chunk)) this.#take(frame);
-    const wake = this.#wake;
-    this.#wake = () => {};
-    wake();
+    this.#session.wake();
   }
 
   #take(frame: HolderFrame): void {
+    if (frame.kind === 'written') return;
     if (frame.kind !== 'output') {
       this.#frames.push(frame);
       return;
     }
     const { received, output } = this.#session;
-    if (frame.offset !== received[frame.stream]) {
-      throw new Error(`${frame.stream} at ${frame.offset}, expected ${received[frame.stream]}`);
-    }
-    received[frame.stream] += frame.bytes.length;
-    output[frame.stream].push(frame.bytes);
+    const known = received[frame.stream] - frame.offset;
+    if (known < 0) throw new Error(`${frame.stream} lacks ${-known} bytes`);
+    // Another call of the session may have been quicker.
+    const bytes = frame.bytes.subarray(known);
+    received[frame.stream] += bytes.length;
+    output[frame.stream].push(bytes);
     if (this.acknowledging) this.send(holderWords.got(received));
   }
 }

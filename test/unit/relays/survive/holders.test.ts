@@ -1,16 +1,25 @@
+import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { LocalContainer } from '../../../support/local-exec.js';
+import { holderWords } from '../../../../src/relays/survive/holder-frames.js';
+import { LocalContainer, processTree } from '../../../support/local-exec.js';
 
-for (const set of ['debian', 'python'] as const) {
-  t.test(`holder in ${set}`, async (t) => {
-    const container = new LocalContainer(t.testdir({}), set);
-    await t.test('a command to its end', (t) => plain(t, container));
-    await t.test('cut', (t) => cut(t, container));
-    await t.test('tty', (t) => tty(t, container));
-  });
+/** Each gives another holder: Perl, Python, and the shell as dash, busybox and bash. */
+const SETS = ['debian', 'python', 'script', 'busybox', 'bash'] as const;
+
+function stories(name: string, tell: (t: Test, container: LocalContainer) => Promise<void>): void {
+  for (const set of SETS) {
+    t.test(`${set}: ${name}`, async (t) => {
+      const container = new LocalContainer(t.testdir({}), set);
+      await tell(t, container);
+      t.strictSame(container.leftovers, [], 'no folder is left');
+    });
+  }
 }
 
-async function plain(t: Test, container: LocalContainer): Promise<void> {
+stories('stdout and stderr apart, input, exit code', async (t, container) => {
   const session = container.session(['sh', '-c', 'read a; echo "out $a"; echo err >&2; exit 3']);
   const exec = session.exec();
   t.match(await exec.next(), { kind: 'begun' });
@@ -19,39 +28,233 @@ async function plain(t: Test, container: LocalContainer): Promise<void> {
   t.equal(await exec.finish(), 3);
   t.equal(session.text(), 'out word\n');
   t.equal(session.text('err'), 'err\n');
-  t.strictSame(container.leftovers, []);
-}
+  t.equal(exec.stderr, '');
+  t.equal(processTree(exec.child.pid ?? 0).length, 1, 'no process is left');
+});
 
-async function cut(t: Test, container: LocalContainer): Promise<void> {
-  const session = container.session(['sh', '-c', 'while read a; do echo "got $a"; done; echo end']);
+stories('death by a signal is 128 and its number', async (t, container) => {
+  const exec = container.session(['sh', '-c', 'kill -KILL $$']).exec();
+  await exec.hold();
+  t.equal(await exec.finish(), 137);
+});
+
+stories('a command that is not there is left to the runtime', async (t, container) => {
+  for (const [command, reason] of [
+    [['no-such-program'], 'exec-2'],
+    [[`${container.folder}/no-such-program`], 'exec-2'],
+  ] as const) {
+    const exec = container.session(command).exec();
+    let frame = await exec.next();
+    if (frame.kind === 'begun') frame = await exec.next();
+    t.strictSame(frame, { kind: 'plain', reason });
+    await exec.exited;
+  }
+});
+
+stories('cuts: input and output once each, in order', async (t, container) => {
+  const session = container.session(['sh', '-c', 'while read -r a; do echo "got $a"; done; echo end >&2']);
+  let sent = 0;
   let exec = session.exec();
   await exec.hold();
-  exec.input(0, 'one\n');
-  await exec.until(/got one/);
-  exec.cut();
-  exec = session.exec();
-  const { taken } = await exec.hold();
-  t.equal(taken, 4);
-  exec.input(0, 'one\ntwo\n');
-  await exec.until(/got two/);
-  exec.send(Buffer.from('eof 8\n'));
+  const lines: string[] = [];
+  for (let i = 0; i < 8; i++) {
+    lines.push(`line ${i}\n`);
+    // What a daemon would: all that it does not know to have arrived, which the command has in part.
+    const all = lines.join('');
+    exec.input(sent, all.slice(sent));
+    if (i % 3 !== 2) await exec.until(new RegExp(`got line ${i}\n`));
+    exec.cut();
+    exec = session.exec();
+    const { taken } = await exec.hold();
+    t.ok(taken <= all.length && taken >= sent, `${taken} of ${all.length}`);
+    sent = taken;
+  }
+  exec.input(sent, lines.join('').slice(sent));
+  exec.send(holderWords.endOfInput(lines.join('').length));
   t.equal(await exec.finish(), 0);
-  t.equal(session.text(), 'got one\ngot two\nend\n');
-  t.strictSame(container.leftovers, []);
-}
+  t.equal(session.text(), lines.map((line) => `got ${line}`).join(''));
+  t.equal(session.text('err'), 'end\n');
+});
 
-async function tty(t: Test, container: LocalContainer): Promise<void> {
-  const session = container.session(['bash', '--norc', '-i'], { tty: true, stderr: false });
+stories('a cut in the middle of a piece of input', async (t, container) => {
+  const session = container.session(['sha256sum']);
+  const bytes = randomBytes(100_000);
   let exec = session.exec();
   await exec.hold();
-  exec.send(Buffer.from('size 101 32\n'));
-  exec.input(0, 'X=42; stty size\n');
-  await exec.until(/32 101/);
+  exec.input(0, bytes.subarray(0, 40_000));
+  exec.send(holderWords.input('perl', 40_000, bytes.subarray(40_000, 70_000)).subarray(0, 12_345));
   exec.cut();
   exec = session.exec();
   const { taken } = await exec.hold();
-  exec.input(taken, 'echo X is $X $TERM; exit 5\n');
-  t.equal(await exec.finish(), 5);
-  t.match(session.text(), /X is 42 xterm/);
-  t.strictSame(container.leftovers, []);
+  t.ok(taken <= 40_000, 'no part of a piece is taken');
+  exec.input(taken, bytes.subarray(taken));
+  exec.send(holderWords.endOfInput(bytes.length));
+  t.equal(await exec.finish(), 0);
+  t.equal(session.text().slice(0, 64), createHash('sha256').update(bytes).digest('hex'));
+});
+
+stories('much output over many cuts', async (t, container) => {
+  const MANY = 300_000;
+  const session = container.session(['sh', '-c', `seq ${MANY}; echo end >&2`]);
+  let exec = session.exec();
+  await exec.hold();
+  for (let cuts = 1; cuts <= 6; cuts++) {
+    while (session.received.out < cuts * 250_000) await session.wakeup();
+    // What is on its way at a cut has been sent, and not heard.
+    exec.acknowledging = cuts % 2 === 0;
+    exec.cut();
+    exec = session.exec();
+    await exec.hold();
+  }
+  t.equal(await exec.finish(), 0);
+  const expected = execFileSync('seq', [String(MANY)], { maxBuffer: 1e8 });
+  t.ok(Buffer.concat(session.output.out).equals(expected), 'every byte once, in order');
+  t.equal(session.text('err'), 'end\n');
+});
+
+stories('a command whose output nobody takes is stopped from writing', async (t, container) => {
+  const progress = join(container.folder, 'progress');
+  const stop = join(container.folder, 'stop');
+  const session = container.session([
+    'sh',
+    '-c',
+    `n=0; while [ ! -e ${stop} ]; do printf %065536d 0; n=$((n+1)); echo $n > ${progress}; done`,
+  ]);
+  const exec = session.exec();
+  exec.acknowledging = false;
+  await exec.hold();
+  let last = -1;
+  for (let quiet = 0; quiet < 4; ) {
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    const now = session.received.out;
+    quiet = now === last && now > 0 ? quiet + 1 : 0;
+    last = now;
+  }
+  const pieces = Number(readFileSync(progress, 'latin1'));
+  t.ok(pieces * 65_536 <= 3 * 1024 * 1024, `it wrote ${pieces * 64} KiB`);
+  const [folder = ''] = container.leftovers;
+  const used = execFileSync('du', ['-sk', join(container.folder, 'tmp', folder)], { encoding: 'utf8' });
+  t.ok(Number.parseInt(used, 10) <= 3 * 1024, `of the disk, ${used.split('\t')[0]} KiB`);
+  exec.acknowledging = true;
+  exec.send(holderWords.got(session.received));
+  while (session.received.out <= last + 4 * 1024 * 1024) await session.wakeup();
+  writeFileSync(stop, '');
+  t.equal(await exec.finish(), 0);
+});
+
+/** The process that is the parent of the command. */
+function holderOf(container: LocalContainer): number {
+  const [folder = ''] = container.leftovers;
+  return Number(readFileSync(join(container.folder, 'tmp', folder, 'pid'), 'latin1').split(' ')[0]);
 }
+
+stories('another call takes over from one that does not know that it is cut', async (t, container) => {
+  const session = container.session(['sh', '-c', 'while read -r a; do echo "got $a"; done']);
+  const first = session.exec();
+  await first.hold();
+  first.input(0, 'one\n');
+  await first.until(/got one/);
+  const second = session.exec();
+  t.equal((await second.hold()).taken, 4);
+  t.match(await first.next(), { kind: 'taken' });
+  // What the first still sends, it was given by the same client: it is the same input.
+  first.input(4, 'two\n');
+  second.input(4, 'two\nthree\n');
+  await second.until(/got three/);
+  const late = session.exec({ turn: 1, received: { out: 0, err: 0 } });
+  t.match(await late.next(), { kind: 'taken' }, 'an older call that comes late is sent away');
+  second.send(holderWords.endOfInput(14));
+  t.equal(await second.finish(), 0);
+  t.equal(session.text(), 'got one\ngot two\ngot three\n');
+});
+
+stories('two calls to start it: it runs once', async (t, container) => {
+  const starts = join(container.folder, 'starts');
+  const session = container.session(['sh', '-c', `printf x >> ${starts}; echo started; cat`]);
+  const [first, second] = [session.exec(), session.exec({ verb: 'start', received: { out: 0, err: 0 } })];
+  await second.hold();
+  await second.until(/started/);
+  first.cut();
+  second.send(holderWords.endOfInput(0));
+  t.equal(await second.finish(), 0);
+  t.equal(session.text(), 'started\n');
+  await Promise.all([first.exited, second.exited]);
+  t.equal(readFileSync(starts, 'latin1'), 'x');
+});
+
+stories('what ends while nobody listens is told to who comes', async (t, container) => {
+  const session = container.session(['sh', '-c', 'read a; sleep 0.2; echo late; exit 7']);
+  let exec = session.exec();
+  await exec.hold();
+  exec.input(0, 'go\n');
+  exec.cut();
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  exec = session.exec();
+  await exec.hold();
+  t.equal(await exec.finish(), 7);
+  t.equal(session.text(), 'late\n');
+  const late = session.exec();
+  t.match(await late.next(), { kind: 'gone' }, 'and after that there is no such session');
+});
+
+stories('the client has left: a command without a terminal goes on without a reader', async (t, container) => {
+  const done = join(container.folder, 'done');
+  const session = container.session(['sh', '-c', `cat; seq 100000; echo $? > ${done}`]);
+  const exec = session.exec();
+  await exec.hold();
+  exec.send(holderWords.leave(0));
+  t.match(await exec.next(), { kind: 'bye' });
+  await session.over();
+  t.equal(readFileSync(done, 'latin1'), '0\n', 'it has written all, and its input has ended');
+});
+
+stories('a daemon that does not come back is waited for, and no longer', async (t, container) => {
+  const session = container.session(['sh', '-c', 'cat; echo over >&2'], { lingerSeconds: 1 });
+  const exec = session.exec();
+  await exec.hold();
+  exec.cut();
+  await session.over();
+  t.match(await session.exec().next(), { kind: 'gone' });
+});
+
+stories('what a killed holder has left is removed by the next session', async (t, container) => {
+  const stale = join(container.folder, 'tmp', `.connect-gateway-proxy-${'0'.repeat(32)}`);
+  mkdirSync(stale, { mode: 0o700 });
+  writeFileSync(join(stale, 'pid'), '999999999 5\n');
+  const others = join(container.folder, 'tmp', `.connect-gateway-proxy-${'1'.repeat(32)}`);
+  const living = container.session(['cat']);
+  const exec = living.exec();
+  await exec.hold();
+  while (container.leftovers.length > 1) await new Promise((resolve) => setTimeout(resolve, 20));
+  t.throws(() => statSync(stale));
+  t.throws(() => statSync(others));
+  const second = container.session(['true']).exec();
+  await second.hold();
+  await second.finish();
+  t.equal(container.leftovers.length, 1, 'one that is held is left alone');
+  exec.send(holderWords.endOfInput(0));
+  await exec.finish();
+});
+
+stories('a holder that was killed: there is nothing to join', async (t, container) => {
+  const session = container.session(['cat']);
+  const exec = session.exec();
+  await exec.hold();
+  const [folder = ''] = container.leftovers;
+  execFileSync('kill', ['-KILL', String(holderOf(container)), String(exec.child.pid)]);
+  t.match(await session.exec().next(), { kind: 'gone' });
+  execFileSync('rm', ['-rf', join(container.folder, 'tmp', folder)]);
+});
+
+stories('nobody else can read anything', async (t, container) => {
+  const session = container.session(['cat']);
+  const exec = session.exec();
+  await exec.hold();
+  const [folder = ''] = container.leftovers;
+  t.equal(statSync(join(container.folder, 'tmp', folder)).mode & 0o777, 0o700);
+  for (const pid of processTree(exec.child.pid ?? 0)) {
+    t.notMatch(readFileSync(`/proc/${pid}/cmdline`, 'latin1'), session.name, 'no secret in arguments');
+  }
+  exec.send(holderWords.endOfInput(0));
+  await exec.finish();
+});
