@@ -4,7 +4,7 @@
 has() { command -v "$1" >/dev/null 2>&1; }
 code=97
 has perl && {
-perl -e 'eval{require POSIX;require Socket;require Fcntl;require Errno;1}||exit 97;binmode STDIN;our($start,$skip)=("",PYTHON+SHELL);sub take{my($n,$b)=(@_,"");while(length$b<$n){sysread(STDIN,$b,$n-length$b,length$b)||exit 1}$b}$start.=take(1)until$start=~/\n/;my$p=take(PERL);eval$p;die$@if$@' -- "$@" 2>/dev/null
+PERL5OPT= PERL5LIB= perl -C0 -e 'eval{require POSIX;require Socket;require Fcntl;require Errno;1}||exit 97;binmode STDIN;our($start,$skip)=("",PYTHON+SHELL);sub take{my($n,$b)=(@_,"");while(length$b<$n){sysread(STDIN,$b,$n-length$b,length$b)||exit 1}$b}$start.=take(1)until$start=~/\n/;my$p=take(PERL);eval$p;die$@if$@' -- "$@" 2>/dev/null
 code=$?
 }
 [ $code = 97 ] && has python3 && {

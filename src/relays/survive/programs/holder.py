@@ -366,6 +366,8 @@ class Holder:
         unblock(wakes, self.died, call_in, call_out, listener.fileno())
         unblock(*(fd for fd in [in_ours] + [stream.fd for stream in streams] if fd is not None))
         signal.set_wakeup_fd(wakes)
+        # It may have ended before.
+        os.write(wakes, b".")
 
     def hello(self):
         return "hold python %d %d %d" % (self.taken, sent("out"), sent("err"))

@@ -1,0 +1,90 @@
+import { text } from 'node:stream/consumers';
+import t from 'tap';
+import { LocalContainer } from '../../../support/local-exec.js';
+
+const SETS = ['debian', 'python', 'script', 'busybox', 'bash'] as const;
+/** As a pod's spec may set it; shells drop some of these names, and set others. */
+const ODD = {
+  'dotted.name': 'kept',
+  'dashed-name': 'kept',
+  EMPTY: '',
+  LINES: 'one\ntwo\n\nlast\n',
+  QUOTES: `'"\\$(id)\``,
+  UMLAUT: 'grün €',
+  IFS: 'x',
+  child: '1',
+  turn: '7',
+  name: 'mine',
+  PERL5OPT: '-Mnosuch',
+  PYTHONPATH: '/nowhere',
+  PYTHONCOERCECLOCALE: 'warn',
+  SHELL: '/no/such/shell',
+};
+/** What a process can see of how it was started. */
+const LOOK = [
+  'cat /proc/self/environ | tr "\\0\\n" "\\n\\1" | grep -av "^_=\\|^SHLVL=\\|^OLDPWD=\\|^PWD=" | sort',
+  'pwd',
+  'umask',
+  'grep -E "^Sig(Blk|Ign)" /proc/self/status',
+  'ls /proc/self/fd | wc -l',
+  'ulimit -a',
+  'nice',
+].join('; ');
+
+async function plainEnvironment(container: LocalContainer): Promise<string[]> {
+  const plain = container.spawn(['env']);
+  plain.stdin?.end();
+  return (await text(plain.stdout as NodeJS.ReadableStream)).split('\n').sort();
+}
+
+for (const set of SETS) {
+  t.test(`${set}: a command finds what it would have found without us`, async (t) => {
+    const container = new LocalContainer(t.testdir({}), set, { env: ODD });
+    const expected = await plainEnvironment(container);
+    const session = container.session(['env']);
+    const exec = session.exec();
+    await exec.hold();
+    t.equal(await exec.finish(), 0);
+    t.strictSame(Buffer.from(session.text(), 'latin1').toString().split('\n').sort(), expected, 'its environment');
+
+    const looking = container.spawn(['sh', '-c', LOOK]);
+    looking.stdin?.end();
+    const seen = await text(looking.stdout as NodeJS.ReadableStream);
+    const held = container.session(['sh', '-c', LOOK]);
+    const second = held.exec();
+    await second.hold();
+    await second.finish();
+    t.equal(Buffer.from(held.text(), 'latin1').toString(), seen, 'its folder, mask, signals, descriptors and limits');
+  });
+
+  if (set === 'busybox') continue;
+  t.test(`${set}: at a terminal, TERM is xterm, and nothing else is different`, async (t) => {
+    const container = new LocalContainer(t.testdir({}), set, { env: { ...ODD, TERM: 'dumb' } });
+    const session = container.session(['env'], { tty: true, stderr: false });
+    const exec = session.exec();
+    await exec.hold();
+    await exec.finish();
+    const expected = (await plainEnvironment(container)).filter((entry) => entry !== 'TERM=dumb');
+    const seen = Buffer.from(session.text(), 'latin1').toString().replaceAll('\r\n', '\n');
+    t.strictSame(seen.split('\n').sort(), [...expected, 'TERM=xterm'].sort());
+  });
+}
+
+for (const set of SETS) {
+  t.test(`${set}: arguments of any bytes`, async (t) => {
+    const container = new LocalContainer(t.testdir({}), set);
+    for (const words of [
+      ["it's", '"quoted"', '$HOME `id` $(id) $x', '\\', '\\n', '*', '~', '', '-n', '--', '-e', 'a b', '#', ';|&<>'],
+      ['grün €𝄞', 'line\nline\n', '\n', '\t', '\x01\x7f', '=', '%s%n', '!!'],
+    ]) {
+      for (const tty of set === 'busybox' ? [false] : [false, true]) {
+        const session = container.session(['printf', '[%s]\\n', ...words], { tty });
+        const exec = session.exec();
+        await exec.hold();
+        t.equal(await exec.finish(), 0);
+        const said = Buffer.from(session.text(), 'latin1').toString();
+        t.equal(tty ? said.replaceAll('\r\n', '\n') : said, words.map((word) => `[${word}]\n`).join(''));
+      }
+    }
+  });
+}
