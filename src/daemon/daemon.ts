@@ -116,6 +116,7 @@ class Daemon implements RunningDaemon {
   readonly #stopping = new AbortController();
   readonly #phase = { started: false, draining: false };
   readonly #sessions: SessionRegistry;
+  readonly #held: HeldSessions;
   readonly #metrics: Metrics;
   readonly #quota: QuotaLedger;
   readonly #wakes = new Wakes();
@@ -138,6 +139,11 @@ class Daemon implements RunningDaemon {
     this.#settings = options.settings;
     this.#sessions = new SessionRegistry({ clock: options.clock });
     this.#cutoffs = this.#createCutoffs();
+    this.#held = new HeldSessions({
+      clock: options.clock,
+      remembered: state.readJson('held-sessions.json'),
+      save: (records) => state.writeJson('held-sessions.json', records),
+    });
     const { requests, streams } = options.settings;
     this.#quota = new QuotaLedger({ clock: options.clock, requests, streams });
     this.#wakeWatch = new WakeWatch({ clock: options.clock, wakes: this.#wakes, cpuMs });
@@ -202,11 +208,7 @@ class Daemon implements RunningDaemon {
         sessions: this.#sessions,
         quota: this.#quota,
         wakes: this.#wakes,
-        held: new HeldSessions({
-          clock,
-          remembered: this.#state.readJson('held-sessions.json'),
-          save: (records) => this.#state.writeJson('held-sessions.json', records),
-        }),
+        held: this.#held,
         plainContainers: new PlainContainers({ clock }),
         onCut: (membership, ageMs) => this.#cutoffs.cutAt(membership.project, ageMs),
         cutoffMs: ({ project }) => this.#cutoffs.expectedMs(project),
@@ -314,6 +316,7 @@ class Daemon implements RunningDaemon {
     this.#manager.close();
     this.#wakeWatch.stop();
     this.#served?.stop();
+    this.#held.close();
     this.#fleet?.close();
     for (const identity of [...this.#identities.values(), ...this.#retired]) identity.close();
     this.#state.removeDaemon(process.pid);

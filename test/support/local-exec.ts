@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   bootstrapScript,
@@ -216,21 +216,4 @@ export class LocalExec {
     output[frame.stream].push(bytes);
     if (this.acknowledging) this.send(holderWords.got(received));
   }
-}
-
-/** The processes below `pid`, itself included, as the kernel sees them. */
-export function processTree(pid: number): number[] {
-  const parents = new Map<number, number>();
-  for (const entry of readdirSync('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
-    try {
-      const stat = readFileSync(`/proc/${entry}/stat`, 'latin1');
-      parents.set(Number(entry), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  const tree = [pid];
-  for (const parent of tree) for (const [child, its] of parents) if (its === parent) tree.push(child);
-  return tree;
 }

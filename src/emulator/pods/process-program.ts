@@ -5,6 +5,7 @@ import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import type { Writable } from 'node:stream';
 import { systemCode } from '../../base/errors.js';
 import type { TerminalSize } from '../../kubernetes/remote-command.js';
+import { processTree } from './process-tree.js';
 import type { OutputStream, WorkloadInput } from './workload.js';
 
 /** How to run a program in a container's folder. */
@@ -119,11 +120,15 @@ function pipeInput(stdin: Writable): WorkloadInput {
 /** The group outlives its leader: what it left behind ends too. */
 export function killGroup(pid: number | undefined, signal: NodeJS.Signals): void {
   if (pid === undefined) return;
-  try {
-    // Windows has no groups.
-    process.kill(process.platform === 'win32' ? pid : -pid, signal);
-  } catch (error) {
-    if (systemCode(error) !== 'ESRCH') throw error;
+  // Nothing survives its container, be it in a session of its own; TERM is for the first process alone to pass on.
+  const others = signal === 'SIGKILL' ? processTree(pid).slice(1) : [];
+  // Windows has no groups.
+  for (const target of [process.platform === 'win32' ? pid : -pid, ...others]) {
+    try {
+      process.kill(target, signal);
+    } catch (error) {
+      if (systemCode(error) !== 'ESRCH') throw error;
+    }
   }
 }
 

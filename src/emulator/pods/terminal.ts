@@ -35,7 +35,8 @@ export async function startTerminalProgram(spec: ProgramSpec, events: ProgramEve
     cols: INITIAL_SIZE.columns,
     rows: INITIAL_SIZE.rows,
     cwd: spec.cwd,
-    env: { TERM: 'xterm', ...spec.env },
+    // As containerd: whatever the container's own environment says.
+    env: { ...spec.env, TERM: 'xterm' },
     // Bytes, not text: a character may be split between two reads.
     encoding: null,
   });

@@ -1,6 +1,6 @@
 import { CodedError } from '../../base/errors.js';
 import type { TerminalSize } from '../../kubernetes/remote-command.js';
-import { type HolderFrame, type HolderProgram, holderWords, INPUT_PIECE_BYTES, type Offsets } from './holder-frames.js';
+import { type HolderFrame, type HolderProgram, holderWords, inputPieceBytes, type Offsets } from './holder-frames.js';
 
 /** So much output is acknowledged at once; a shell as holder holds few pieces, however short they are. */
 const ACKNOWLEDGED_BYTES = 64 * 1024;
@@ -15,13 +15,18 @@ export type ExchangeEvent =
  * known to have been written is kept and said again, output that comes twice is dropped. Pure.
  */
 export class HolderExchange {
-  #program: HolderProgram = 'perl';
+  /** Of the present connection; undefined between two. */
+  #program: HolderProgram | undefined;
   /** Input from `#written` on, in order. */
-  readonly #kept: Buffer[] = [];
+  #kept: Buffer[] = [];
   #written = 0;
+  /** What has been said over the present connection. */
+  #said = 0;
   #inputEnd = 0;
   #inputEnded = false;
+  #endSaid = false;
   #size: TerminalSize | undefined;
+  #sizeSaid = false;
   #received: { out: number; err: number } = { out: 0, err: 0 };
   /** Where the streams stand is told by the first holder that is met. */
   #joins: boolean;
@@ -41,28 +46,23 @@ export class HolderExchange {
     return this.#joins ? { out: -1, err: -1 } : { ...this.#received };
   }
 
-  /** The answer is what to say to the holder, if there is a connection. */
-  input(bytes: Buffer): Buffer[] {
-    if (bytes.length === 0 || this.#inputEnded) return [];
+  input(bytes: Buffer): void {
+    if (bytes.length === 0 || this.#inputEnded) return;
     this.#kept.push(bytes);
     this.#inputEnd += bytes.length;
-    return this.#words(this.#inputEnd - bytes.length, [bytes]);
   }
 
-  endInput(): Buffer[] {
-    if (this.#inputEnded) return [];
+  endInput(): void {
     this.#inputEnded = true;
-    return [holderWords.endOfInput(this.#inputEnd)];
   }
 
-  resize(size: TerminalSize): Buffer[] {
+  resize(size: TerminalSize): void {
     this.#size = size;
-    return [holderWords.size(size.columns, size.rows)];
+    this.#sizeSaid = false;
   }
 
-  /** A connection to the holder: the answer is what to say first. Throws a CodedError where it holds something else. */
-  opened(hold: Extract<HolderFrame, { kind: 'hold' }>): Buffer[] {
-    this.#program = hold.program;
+  /** There is a connection to the holder. Throws a CodedError where it holds something else. */
+  opened(hold: Extract<HolderFrame, { kind: 'hold' }>): void {
     if (this.#joins) {
       this.#joins = false;
       this.#written = hold.taken;
@@ -70,11 +70,40 @@ export class HolderExchange {
       this.#received = { ...hold.from };
     }
     if (hold.taken > this.#inputEnd) throw lost('has input that was never sent');
-    if (hold.taken > this.#written) this.#wrote(hold.taken);
+    this.#wrote(hold.taken);
+    this.#program = hold.program;
+    this.#said = this.#written;
+    this.#sizeSaid = false;
+    this.#endSaid = false;
     this.#unacknowledged = { bytes: 0, pieces: 0 };
-    const words = this.#size === undefined ? [] : [holderWords.size(this.#size.columns, this.#size.rows)];
-    words.push(...this.#words(this.#written, this.#kept));
-    if (this.#inputEnded) words.push(holderWords.endOfInput(this.#inputEnd));
+  }
+
+  cut(): void {
+    this.#program = undefined;
+  }
+
+  /** What is to be said now: after everything that comes from the client, and after every frame. */
+  words(): Buffer[] {
+    const program = this.#program;
+    if (program === undefined) return [];
+    const words: Buffer[] = [];
+    if (this.#size !== undefined && !this.#sizeSaid) {
+      this.#sizeSaid = true;
+      words.push(holderWords.size(this.#size.columns, this.#size.rows));
+    }
+    const most = inputPieceBytes(program);
+    while (this.#said < this.#inputEnd) {
+      const unsaid = this.#inputEnd - this.#said;
+      // Every piece costs a shell processes: what comes while one is under way is put together.
+      if (program === 'sh' && this.#said > this.#written && unsaid < most) break;
+      const bytes = this.#slice(this.#said, Math.min(most, unsaid));
+      words.push(holderWords.input(program, this.#said, bytes));
+      this.#said += bytes.length;
+    }
+    if (this.#inputEnded && !this.#endSaid && this.#said === this.#inputEnd) {
+      this.#endSaid = true;
+      words.push(holderWords.endOfInput(this.#inputEnd));
+    }
     return words;
   }
 
@@ -113,15 +142,14 @@ export class HolderExchange {
 
   /** What to say of the output that has come since the last time; undefined where there was none. */
   acknowledge(): Buffer | undefined {
-    if (this.#unacknowledged.pieces === 0) return undefined;
+    if (this.#program === undefined || this.#unacknowledged.pieces === 0) return undefined;
     this.#unacknowledged = { bytes: 0, pieces: 0 };
     return holderWords.got(this.#received);
   }
 
   #wrote(offset: number): void {
-    let done = offset - this.#written;
-    while (done > 0) {
-      const first = this.#kept[0];
+    for (let done = offset - this.#written; done > 0; ) {
+      const [first] = this.#kept;
       if (first === undefined) break;
       const n = Math.min(done, first.length);
       if (n === first.length) this.#kept.shift();
@@ -129,19 +157,23 @@ export class HolderExchange {
       this.#written += n;
       done -= n;
     }
+    this.#said = Math.max(this.#said, this.#written);
   }
 
-  #words(from: number, pieces: readonly Buffer[]): Buffer[] {
-    const words: Buffer[] = [];
-    let offset = from;
-    for (const piece of pieces) {
-      for (let at = 0; at < piece.length; at += INPUT_PIECE_BYTES) {
-        const part = piece.subarray(at, at + INPUT_PIECE_BYTES);
-        words.push(holderWords.input(this.#program, offset, part));
-        offset += part.length;
-      }
+  #slice(from: number, length: number): Buffer {
+    const parts: Buffer[] = [];
+    let offset = this.#written;
+    let left = length;
+    for (const piece of this.#kept) {
+      const start = Math.max(0, from - offset);
+      offset += piece.length;
+      if (start >= piece.length) continue;
+      const part = piece.subarray(start, start + left);
+      parts.push(part);
+      left -= part.length;
+      if (left === 0) break;
     }
-    return words;
+    return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
   }
 }
 

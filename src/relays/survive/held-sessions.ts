@@ -58,6 +58,7 @@ export class HeldSessions {
   readonly #attended = new Set<string>();
   #lastTurn = 0;
   #saved = '[]';
+  #closed = false;
   #cancelSave: (() => void) | undefined;
 
   constructor(options: HeldSessionsOptions) {
@@ -106,6 +107,13 @@ export class HeldSessions {
     if (this.#records.delete(id)) this.#saveSoon();
   }
 
+  /** The last word to the disk; nothing is saved afterwards. */
+  close(): void {
+    if (this.#closed) return;
+    this.#saveNow();
+    this.#closed = true;
+  }
+
   #session(record: HeldRecord): HeldSession {
     const { id, name, lostLingerSeconds, tty, stdin, stdout, stderr } = record;
     return {
@@ -145,12 +153,14 @@ export class HeldSessions {
   }
 
   #saveSoon(): void {
+    if (this.#closed) return;
     this.#cancelSave ??= this.#clock.after(SAVE_AFTER_MS, () => this.#saveNow());
   }
 
   #saveNow(): void {
     this.#cancelSave?.();
     this.#cancelSave = undefined;
+    if (this.#closed) return;
     this.#dropEnded();
     const records = [...this.#records.values()];
     const text = JSON.stringify(records);

@@ -1,8 +1,11 @@
 import { CodedError } from '../../base/errors.js';
 import { BOOTSTRAP, PERL, PYTHON, SHELL } from './program-texts.js';
 
-/** Bytes of one piece of input: what a program of the container holds at once. */
-export const INPUT_PIECE_BYTES = 32 * 1024;
+/** Bytes of one piece of input: a program in the container reads it whole. To a shell every piece costs three processes. */
+export function inputPieceBytes(program: HolderProgram): number {
+  return program === 'sh' ? 128 * 1024 : 32 * 1024;
+}
+
 /** A holder's pieces are of 64 KiB at most. */
 const MAX_OUTPUT_PIECE_BYTES = 64 * 1024;
 const MAX_LINE_BYTES = 128;

@@ -19,7 +19,7 @@ import { type ExchangeEvent, HolderExchange } from './exchange.js';
 import type { HeldSession } from './held-sessions.js';
 import { type HolderFrame, type HolderOpening, holderWords } from './holder-frames.js';
 import type { HolderLink, LinkEnd } from './holder-link.js';
-import { type Hold, meetHolder } from './meet-holder.js';
+import { type Hold, type Meeting, meetHolder } from './meet-holder.js';
 
 /** The client is paused while this much of its input is not known to have been written. */
 const UNWRITTEN_BYTES = 256 * 1024;
@@ -124,7 +124,8 @@ export class SurvivingSession {
   #adopt(link: HolderLink, hold: Hold): void {
     this.#link = link;
     this.#pulse.follow(link.upstream);
-    for (const words of this.#exchange.opened(hold)) link.send(words);
+    this.#exchange.opened(hold);
+    this.#say();
     if (this.#lastWord !== undefined) this.#sayLastWord(link, this.#lastWord);
     link.listen({
       onHeard: () => {
@@ -143,18 +144,19 @@ export class SurvivingSession {
     this.#bytesUp += message.length;
     if (this.#lastWord !== undefined) return;
     const payload = message.subarray(1);
-    if (message[0] === CHANNEL.stdin && this.#parts.remote.stdin) this.#say(this.#exchange.input(payload));
+    if (message[0] === CHANNEL.stdin && this.#parts.remote.stdin) this.#exchange.input(payload);
     else if (message[0] === CHANNEL.resize) {
       const size = parseResize(payload);
-      if (size !== undefined) this.#say(this.#exchange.resize(size));
+      if (size !== undefined) this.#exchange.resize(size);
     } else if (message[0] === CHANNEL.close && payload[0] === CHANNEL.stdin && this.#parts.client.canHalfClose) {
-      this.#say(this.#exchange.endInput());
+      this.#exchange.endInput();
     }
+    this.#say();
     this.#flowIn();
   }
 
-  #say(words: readonly Buffer[]): void {
-    for (const word of words) this.#link?.send(word);
+  #say(): void {
+    for (const words of this.#exchange.words()) this.#link?.send(words);
   }
 
   #flowIn(): void {
@@ -183,7 +185,10 @@ export class SurvivingSession {
       this.#sayFarewell('lost bytes', this.#parts.lingerSeconds);
       return;
     }
-    if (frame.kind === 'written') this.#flowIn();
+    if (frame.kind === 'written') {
+      this.#say();
+      this.#flowIn();
+    }
     if (event?.kind === 'output') this.#output(event);
     if (event?.kind === 'exit') this.#exited(event.code);
   }
@@ -238,6 +243,7 @@ export class SurvivingSession {
   #linkEnded(link: HolderLink, end: LinkEnd): void {
     if (link !== this.#link) return;
     this.#link = undefined;
+    this.#exchange.cut();
     this.#pulse.follow(undefined);
     this.#cancelBeat();
     this.#cancelAcknowledgement?.();
@@ -245,7 +251,8 @@ export class SurvivingSession {
     const { tools, call } = this.#parts;
     const cutAt = tools.clock.monotonic();
     if (this.#gap === undefined && this.#lastWord === undefined) {
-      tools.onCut(call.served.membership, call.session.connectionAgeMs());
+      // With a Status it is what ran in the container that has ended.
+      if (end.status === undefined) tools.onCut(call.served.membership, call.session.connectionAgeMs());
       call.log.info({ code: end.code }, 'session cut: its command goes on in the container');
     }
     this.#gap ??= { cutAt, ageMs: cutAt - this.#openedAt };
@@ -278,14 +285,10 @@ export class SurvivingSession {
         this.#adopt(meeting.link, meeting.hold);
         return;
       }
-      const refused = meeting.kind === 'ended' && meeting.end.status !== undefined;
-      if (meeting.kind === 'gone' || meeting.kind === 'taken' || (refused && !this.#recoverer.mayTryAgain())) {
+      const why = this.#whyNot(meeting);
+      if (why !== undefined) {
         if (meeting.kind === 'gone') this.#parts.held.forget();
-        this.#fail(
-          meeting.kind === 'taken'
-            ? 'another connection has taken it over'
-            : 'what held it is gone: it was killed, the container has run out of memory, or it had waited for too long',
-        );
+        this.#fail(why);
         return this.#end();
       }
       if (tools.clock.monotonic() - gap.cutAt >= WAIT_LIMIT_MS) {
@@ -293,6 +296,17 @@ export class SurvivingSession {
         return this.#end();
       }
     }
+  }
+
+  /** Why the command cannot be joined any more; undefined where it is worth another try. */
+  #whyNot(meeting: Meeting): string | undefined {
+    if (meeting.kind === 'taken') return 'another connection has taken it over';
+    if (meeting.kind === 'gone') {
+      return 'what held it is gone: it was killed, the container has run out of memory, or it had waited for too long';
+    }
+    const status = meeting.kind === 'ended' ? meeting.end.status : undefined;
+    if (status === undefined || this.#recoverer.mayTryAgain()) return undefined;
+    return messageOfStatus(status);
   }
 
   /** Most cuts are nothing but that. A wrong container cannot be joined, so that none has to be looked at first. */
@@ -418,4 +432,15 @@ export class SurvivingSession {
     call.log.info({ kind: api.kind, protocol: client.protocol.name, ms, ...counts }, 'held session ended');
     this.#resolve();
   }
+}
+
+/** What the error channel has said, in a few words. */
+function messageOfStatus(text: string): string {
+  try {
+    const { message } = JSON.parse(text) as { message?: unknown };
+    if (typeof message === 'string') return message;
+  } catch {
+    // Older subprotocols say it as plain text.
+  }
+  return text.slice(0, 200);
 }

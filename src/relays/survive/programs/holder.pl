@@ -62,11 +62,12 @@ my @places = grep { defined && m{^/} && !$seen{$_}++ && -d } $ENV{TMPDIR}, qw(/d
 
 sub is_ours { my @s = lstat $_[0]; @s && S_ISDIR($s[2]) && $s[4] == $> && !($s[2] & 077) }
 
-# When a process was started: its number may be another's by now.
+# When a living process was started: its number may be another's by now.
 sub birth {
   open my $f, '<', "/proc/$_[0]/stat" or return '';
   my $stat = <$f> // '';
-  (split ' ', $stat =~ s/.*\)//sr)[19] // '';
+  my @stat = split ' ', $stat =~ s/.*\)//sr;
+  $stat[0] eq 'Z' ? '' : $stat[19];
 }
 
 sub remove { my ($dir) = @_; opendir my $d, $dir or return; unlink map { "$dir/$_" } grep { !/^\.\.?$/ } readdir $d; rmdir $dir }

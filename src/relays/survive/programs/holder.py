@@ -81,11 +81,12 @@ def is_ours(folder):
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
 
 
-# When a process was started: its number may be another's by now.
+# When a living process was started: its number may be another's by now.
 def birth(pid):
     try:
         with open("/proc/%s/stat" % pid, "rb") as f:
-            return f.read().rpartition(b")")[2].split()[19].decode()
+            words = f.read().rpartition(b")")[2].decode().split()
+            return "" if words[0] == "Z" else words[19]
     except (OSError, IndexError):
         return ""
 

@@ -18,13 +18,18 @@ MOST=16
 child= parent= now= nap=
 say() { printf '%s\n' "$*" >&4; }
 
-# Sets born: when a process was started. Its number may be another's by now.
+# Sets born: when a living process was started. Its number may be another's by now.
 birth() {
   born=
   read -r stat <"/proc/$1/stat" || return
   set -- ${stat##*) }
-  shift 19
-  born=$1
+  [ "$1" = Z ] || born=${20}
+}
+
+is_held() {
+  read -r pid then <pid
+  birth "$pid"
+  [ -n "$then" ] && [ "$born" = "$then" ]
 }
 
 # Sets newest.
@@ -75,9 +80,11 @@ pump() {
     [ -e kept ] || exec cat <&5
     number=$((number + 1))
     dd bs=65536 count=1 of=$name.$number <&5 2>$name.said
-    size=
-    { read -r line; read -r line; read -r size line; } <$name.said
-    case $size in '' | *[!0-9]*) size=$(($(wc -c <$name.$number))) ;; esac
+    { read -r records; read -r line; read -r size line; } <$name.said
+    case $records,$size in
+      1+0*) size=65536 ;;
+      *,'' | *,*[!0-9]*) size=$(($(wc -c <$name.$number))) ;;
+    esac
     [ "$size" = 0 ] && break
     at=$((at + size))
     set -- "$@" $at
@@ -90,7 +97,7 @@ pump() {
 
 # Writes input to the command, at 5. What comes again after a cut is known by its offset.
 feed() {
-  taken=0
+  taken=0 old= olds=0
   trap '' PIPE
   echo 0 >taken
   while read -r word offset size what <&7; do
@@ -99,6 +106,7 @@ feed() {
         known=$((taken - offset))
         if [ $known -lt 0 ] || [ $known -ge "$size" ]; then
           [ "$word" = type ] || rm -f "$what"
+          tell "in $taken"
           continue
         fi
         taken=$((offset + size))
@@ -108,12 +116,15 @@ feed() {
           printf "$what" >&5
         else
           if [ $known -gt 0 ]; then tail -c +$((known + 1)) "$what"; else cat "$what"; fi >&5
-          rm -f "$what"
+          # A process for each would cost as much as the writing.
+          old="$old $what" olds=$((olds + 1))
+          [ $olds -lt 4 ] || { rm -f $old; old= olds=0; }
         fi
         tell "in $taken"
         ;;
       # A terminal has no end of its input.
-      eof | left) [ "$tty" = 1 ] || exec 5>&- ;;
+      eof) [ "$tty" = 1 ] || exec 5>&- ;;
+      left) return ;;
     esac
   done
 }
@@ -236,7 +247,7 @@ hear() {
         number=$((number + 1))
         dd bs="$b" count=1 iflag=fullblock of=in.$turn.$number <&3
         # The end of a line behind it: it is whole.
-        read -r word <&3 || break
+        read -r word <&3 || { rm -f in.$turn.$number; break; }
         echo "in $a $b in.$turn.$number" >&7
         ;;
       got)
@@ -341,7 +352,10 @@ stream() {
         ;;
       in) say "in $a" ;;
       exit) say "exit $a $b $c" ;;
-      beat) say beat ;;
+      beat)
+        is_held || break
+        say beat
+        ;;
       bye | taken)
         say "$word"
         break
@@ -379,9 +393,7 @@ join_there() {
     [ -s pid ] && break
     sleep 0.2 || sleep 1
   done
-  read -r pid then <pid
-  birth "$pid"
-  if [ -n "$then" ] && [ "$born" = "$then" ]; then stream; else say gone; fi
+  if is_held; then stream; else say gone; fi
   exit 0
 }
 

@@ -3,8 +3,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { holderWords } from '../../../../src/relays/survive/holder-frames.js';
-import { LocalContainer, processTree } from '../../../support/local-exec.js';
+import { processTree } from '../../src/emulator/pods/process-tree.js';
+import { holderWords } from '../../src/relays/survive/holder-frames.js';
+import { LocalContainer } from '../support/local-exec.js';
 
 /** Each gives another holder: Perl, Python, and the shell as dash, busybox and bash. */
 const SETS = ['debian', 'python', 'script', 'busybox', 'bash'] as const;

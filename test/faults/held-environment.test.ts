@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers';
 import t from 'tap';
-import { LocalContainer } from '../../../support/local-exec.js';
+import { LocalContainer } from '../support/local-exec.js';
 
 const SETS = ['debian', 'python', 'script', 'busybox', 'bash'] as const;
 /** As a pod's spec may set it; shells drop some of these names, and set others. */

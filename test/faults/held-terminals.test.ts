@@ -3,9 +3,10 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { HolderOpening } from '../../../../src/relays/survive/holder-frames.js';
-import { holderWords } from '../../../../src/relays/survive/holder-frames.js';
-import { LocalContainer, type LocalExec, type LocalSession, processTree } from '../../../support/local-exec.js';
+import { processTree } from '../../src/emulator/pods/process-tree.js';
+import type { HolderOpening } from '../../src/relays/survive/holder-frames.js';
+import { holderWords } from '../../src/relays/survive/holder-frames.js';
+import { LocalContainer, type LocalExec, type LocalSession } from '../support/local-exec.js';
 
 /** What gives the terminal: Perl, Python, and `script` under dash and bash. */
 const SETS = ['debian', 'python', 'script', 'bash'] as const;

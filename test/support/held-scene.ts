@@ -1,0 +1,150 @@
+import { once } from 'node:events';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import type { WebSocket } from 'ws';
+import type { CutForm } from '../../src/emulator/google/faults.js';
+import { type ToolSet, toolPath } from './container-tools.js';
+import { DaemonClient } from './daemon-client.js';
+import { type DemoDaemon, startDemoDaemon } from './demo-daemon.js';
+
+/** A daemon and an emulator whose pods are named after the tools that their images hold. */
+export class HeldScene {
+  readonly folder: string;
+  readonly daemon: DemoDaemon;
+  readonly client: DaemonClient;
+
+  private constructor(folder: string, daemon: DemoDaemon) {
+    this.folder = folder;
+    this.daemon = daemon;
+    this.client = new DaemonClient(daemon.kubeconfig, 'prod');
+  }
+
+  static async open(
+    t: Test,
+    sets: readonly ToolSet[],
+    o: { folder?: string; flags?: Record<string, string> } = {},
+  ): Promise<HeldScene> {
+    const folder = o.folder ?? t.testdir({});
+    const daemon = await startDemoDaemon({ folder, flags: { 'exec.onCutoff': 'survive', ...o.flags } });
+    t.teardown(() => daemon.close());
+    const scene = new HeldScene(folder, daemon);
+    for (const set of sets) await scene.#create(set);
+    return scene;
+  }
+
+  async #create(set: ToolSet): Promise<void> {
+    const path = toolPath(this.folder, set, ['sleep']);
+    const created = await this.client.request('/api/v1/namespaces/default/pods', {
+      method: 'POST',
+      body: {
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { name: set },
+        spec: {
+          terminationGracePeriodSeconds: 0,
+          restartPolicy: 'Never',
+          containers: [
+            { name: 'main', image: 'x', command: ['sleep', '100000'], env: [{ name: 'PATH', value: path }] },
+          ],
+        },
+      },
+    });
+    if (created.status !== 201) throw new Error(`no pod: ${created.body}`);
+    for (;;) {
+      const { body } = await this.client.request(`/api/v1/namespaces/default/pods/${set}`);
+      if (JSON.parse(body).status?.containerStatuses?.[0]?.state?.running !== undefined) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  exec(set: ToolSet, command: readonly string[], o: { tty?: boolean; protocol?: string } = {}): ExecClient {
+    const query = new URLSearchParams(command.map((word): [string, string] => ['command', word]));
+    query.set('container', 'main');
+    for (const flag of ['stdin', 'stdout', o.tty ? 'tty' : 'stderr']) query.set(flag, 'true');
+    const target = `/api/v1/namespaces/default/pods/${set}/exec?${query}`;
+    return new ExecClient(this.client.webSocket(target, o.protocol));
+  }
+
+  cut(form: CutForm): number {
+    return this.daemon.emulator.faults.cutNow(form, { match: 'upgrade' });
+  }
+
+  /** Folders of sessions in all the pods. */
+  leftovers(): string[] {
+    const pods = join(this.folder, 'emulator', 'prod');
+    return readdirSync(pods)
+      .flatMap((uid) => readdirSync(join(pods, uid)).map((container) => join(pods, uid, container, 'tmp')))
+      .filter(existsSync)
+      .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
+  }
+
+  async untilClean(): Promise<void> {
+    while (this.leftovers().length > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** An exec's client: what it has been sent, and how it ended. */
+export class ExecClient {
+  readonly webSocket: WebSocket;
+  readonly closed: Promise<number>;
+  readonly opened: Promise<unknown>;
+  out = '';
+  err = '';
+  status: { status?: string; reason?: string; message?: string; details?: { causes?: { message?: string }[] } } = {};
+  #wake = (): void => {};
+  #over = false;
+
+  constructor(webSocket: WebSocket) {
+    this.webSocket = webSocket;
+    this.opened = once(webSocket, 'open');
+    this.opened.catch(() => {});
+    this.closed = once(webSocket, 'close').then(([code]) => {
+      this.#over = true;
+      this.#wake();
+      return code as number;
+    });
+    webSocket.on('message', (data) => {
+      const message = data as Buffer;
+      const text = message.toString('latin1', 1);
+      if (message[0] === 1) this.out += text;
+      else if (message[0] === 2) this.err += text;
+      else if (message[0] === 3) this.status = JSON.parse(message.toString('utf8', 1));
+      this.#wake();
+    });
+  }
+
+  async type(text: string | Buffer): Promise<void> {
+    await this.opened;
+    this.webSocket.send(Buffer.concat([Buffer.of(0), Buffer.from(text as string, 'latin1')]));
+  }
+
+  async resize(columns: number, rows: number): Promise<void> {
+    await this.opened;
+    this.webSocket.send(Buffer.from(`\x04{"Width":${columns},"Height":${rows}}`));
+  }
+
+  async endInput(): Promise<void> {
+    await this.opened;
+    this.webSocket.send(Buffer.of(255, 0));
+  }
+
+  /** Resolves when `out` matches, or is as long as that. */
+  async until(wanted: RegExp | number): Promise<void> {
+    for (;;) {
+      if (typeof wanted === 'number' ? this.out.length >= wanted : wanted.test(this.out)) return;
+      if (this.#over)
+        throw new Error(`ended without ${wanted}: ${this.out.slice(-200)} ${JSON.stringify(this.status)}`);
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** As kubectl would exit. */
+  async exitCode(): Promise<number> {
+    await this.closed;
+    if (this.status.status === 'Success') return 0;
+    return this.status.reason === 'NonZeroExitCode' ? Number(this.status.details?.causes?.[0]?.message) : 1;
+  }
+}
