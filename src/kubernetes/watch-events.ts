@@ -1,3 +1,5 @@
+import { CborItemEnds } from './cbor-item.js';
+import { readCborEvent } from './watch-event-cbor.js';
 import { resourceVersionOfJsonEvent } from './watch-event-json.js';
 import { readProtobufEvent } from './watch-event-protobuf.js';
 
@@ -24,11 +26,12 @@ export interface WatchEventDecoder {
 /** etcd takes objects of 1.5 MB; a table row repeats little of it. Beyond this the stream is no watch. */
 const MAX_EVENT_BYTES = 32 * 1024 * 1024;
 
-/** The encodings a server may answer a watch in. Undefined: one that we do not read, such as CBOR. */
+/** The encodings a server may answer a watch in. Undefined: one that we do not read. */
 export function watchEventDecoder(contentType: string): WatchEventDecoder | undefined {
   const media = contentType.toLowerCase();
   if (media.startsWith('application/json')) return new JsonEvents();
   if (media.startsWith('application/vnd.kubernetes.protobuf')) return new ProtobufEvents();
+  if (media.startsWith('application/cbor')) return new CborEvents();
   return undefined;
 }
 
@@ -130,6 +133,31 @@ class ProtobufEvents implements WatchEventDecoder {
     this.#parts.push(from.subarray(0, count));
     this.pendingBytes += count;
     return from.subarray(count);
+  }
+}
+
+/** One CBOR item after the other (RFC 8742). A feature gate of the cluster, off by default (cluster-facts). */
+class CborEvents implements WatchEventDecoder {
+  readonly #ends = new CborItemEnds();
+  #parts: Buffer[] = [];
+  pendingBytes = 0;
+
+  push(chunk: Buffer): WatchEvent[] {
+    const events: WatchEvent[] = [];
+    let start = 0;
+    for (let end = this.#ends.next(chunk, 0); end !== -1; end = this.#ends.next(chunk, end)) {
+      const bytes = Buffer.concat([...this.#parts, chunk.subarray(start, end)]);
+      this.#parts = [];
+      this.pendingBytes = 0;
+      start = end;
+      events.push({ ...readCborEvent(bytes, INITIAL_EVENTS_END), bytes });
+    }
+    if (start < chunk.length) {
+      this.#parts.push(chunk.subarray(start));
+      this.pendingBytes += chunk.length - start;
+      assertBounded(this.pendingBytes);
+    }
+    return events;
   }
 }
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { watchEventDecoder } from '../../src/kubernetes/watch-events.js';
+import { encodeCbor } from '../support/cbor.js';
 import { CUT_FORMS, type CutForm, cut } from '../support/cut-forms.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { Client, story, writeUntilStalled } from '../support/fault-scene.js';
@@ -25,7 +26,16 @@ function protobufEvent(type: string, resourceVersion: number): Buffer {
   return Buffer.concat([length, body]);
 }
 
-const ENCODINGS = { JSON: [JSON_WATCH, jsonEvent], protobuf: [PROTOBUF_WATCH, protobufEvent] } as const;
+function cborEvent(type: string, resourceVersion: number): Buffer {
+  const metadata = { name: 'box', resourceVersion: String(resourceVersion) };
+  return encodeCbor({ type, object: { kind: 'Pod', metadata } }, { strings: 'bytes', selfDescribed: true });
+}
+
+const ENCODINGS = {
+  JSON: [JSON_WATCH, jsonEvent],
+  protobuf: [PROTOBUF_WATCH, protobufEvent],
+  CBOR: ['application/cbor-seq', cborEvent],
+} as const;
 
 const WATCH = '/api/v1/pods?watch=true&resourceVersion=100&labelSelector=a%3Db';
 

@@ -12,6 +12,7 @@ import { watchEventDecoder } from '../../src/kubernetes/watch-events.js';
 import { SpdyDecoder } from '../../src/spdy/decode.js';
 import { dataFrame, pingFrame, SpdyEncoder } from '../../src/spdy/encode.js';
 import { readConversation } from '../conversations/capture.js';
+import { encodeCbor } from '../support/cbor.js';
 import { type Random, randomBytesOf, seeded } from './random.js';
 
 /** How long each target is tried; a long run is `CGP_TEST_FUZZ_SECONDS=3600 npm run fuzz`. */
@@ -20,6 +21,14 @@ const SECONDS = Number(process.env['CGP_TEST_FUZZ_SECONDS'] ?? 1);
 const SEED = Number(process.env['CGP_TEST_FUZZ_SEED'] ?? Date.now() % 2 ** 31);
 
 const JSON_BODY = readConversation('real-watch-pods-json').body;
+const CBOR_BODY = Buffer.concat(
+  JSON_BODY.toString()
+    .trim()
+    .split('\n')
+    .map((line, index) =>
+      encodeCbor(JSON.parse(line), { strings: index % 2 ? 'text' : 'bytes', indefinite: index % 3 === 0 }),
+    ),
+);
 const PROTOBUF_BODY = readConversation('real-watch-pods-protobuf').body;
 
 function fuzz(name: string, attempt: (random: Random) => void): void {
@@ -63,6 +72,7 @@ function promised(act: () => void, allowed: (error: unknown) => boolean): void {
 for (const [name, type, body] of [
   ['JSON', 'application/json', JSON_BODY],
   ['protobuf', 'application/vnd.kubernetes.protobuf;stream=watch', PROTOBUF_BODY],
+  ['CBOR', 'application/cbor-seq', CBOR_BODY],
 ] as const) {
   fuzz(`watch events in ${name} are the same at any chunk borders`, (random) => {
     const decoder = watchEventDecoder(type);

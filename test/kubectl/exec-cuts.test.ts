@@ -88,7 +88,7 @@ async function command(t: Test, { kubectl }: Scene): Promise<void> {
   t.equal(quick.code, 3, 'what ends before the cut ends as ever');
 }
 
-async function attach(t: Test, { kubectl }: Scene): Promise<void> {
+async function attach(t: Test, { kubectl, daemon }: Scene): Promise<void> {
   const attached = kubectl.start(['attach', '-i', 'box']);
   const speak = async (): Promise<void> => {
     const word = randomBytes(6).toString('hex');
@@ -96,8 +96,10 @@ async function attach(t: Test, { kubectl }: Scene): Promise<void> {
     const timer = setInterval(() => attached.child.stdin?.write(`${word}\n`), 200);
     await attached.until(new RegExp(word)).finally(() => clearInterval(timer));
   };
-  const until = Date.now() + 7000;
-  while (Date.now() < until) await speak();
+  const attaches = (): number =>
+    daemon.emulator.requests.filter(({ target, status }) => target.includes('/attach') && status === 101).length;
+  while (attaches() < 3) await speak();
+  await speak();
   await attached.stop('SIGTERM');
   const notices = (await attached.stderr).match(/attached to the same container again/g) ?? [];
   t.ok(notices.length >= 2, `${notices.length} cuts were told of`);

@@ -2,8 +2,10 @@ import t from 'tap';
 import { ResumePoint } from '../../../src/kubernetes/resume-point.js';
 import { type WatchEvent, watchEventDecoder } from '../../../src/kubernetes/watch-events.js';
 import { readConversation } from '../../conversations/capture.js';
+import { encodeCbor } from '../../support/cbor.js';
 
 const JSON_TYPE = 'application/json;stream=watch';
+const CBOR_TYPE = 'application/cbor-seq';
 const PROTOBUF_TYPE = 'application/vnd.kubernetes.protobuf;stream=watch';
 
 function decode(type: string, body: Buffer, size = body.length): WatchEvent[] {
@@ -50,6 +52,41 @@ for (const [name, type] of [
       t.strictSame(
         cut.map(({ bytes }) => bytes.toString('latin1')),
         whole.map(({ bytes }) => bytes.toString('latin1')),
+      );
+    }
+  });
+}
+
+for (const form of [
+  { strings: 'bytes', selfDescribed: true },
+  { strings: 'text' },
+  { strings: 'text', indefinite: true, selfDescribed: true },
+] as const) {
+  t.test(`a sequence of CBOR items (${JSON.stringify(form)}): the events of the JSON watch`, async (t) => {
+    const source = decode(JSON_TYPE, readConversation('real-watch-pods-json').body);
+    const end = { resourceVersion: '9', annotations: { 'k8s.io/initial-events-end': 'true' } };
+    const values: unknown[] = [
+      ...source.map(({ bytes }) => JSON.parse(bytes.toString())),
+      { type: 'BOOKMARK', object: { kind: 'Pod', metadata: end } },
+      { type: 'ERROR', object: { kind: 'Status', metadata: { resourceVersion: '7' }, code: -410, ratio: 0.5 } },
+      { kind: 'PodList', metadata: { resourceVersion: '5' }, items: [] },
+    ];
+    const items = values.map((value) => encodeCbor(value, form));
+    const expected = [
+      ...source.map(({ type, resourceVersion, endsInitialEvents }) => ({ type, resourceVersion, endsInitialEvents })),
+      { type: 'BOOKMARK', resourceVersion: '9', endsInitialEvents: true },
+      { type: 'ERROR', resourceVersion: undefined, endsInitialEvents: false },
+      { type: '', resourceVersion: undefined, endsInitialEvents: false },
+    ];
+    for (const size of [1, 3, 7, 4096, 1_000_000]) {
+      const events = decode(CBOR_TYPE, Buffer.concat(items), size);
+      t.strictSame(
+        events.map(({ type, resourceVersion, endsInitialEvents }) => ({ type, resourceVersion, endsInitialEvents })),
+        expected,
+      );
+      t.ok(
+        events.every(({ bytes }, index) => items[index]?.equals(bytes)),
+        `byte for byte in chunks of ${size}`,
       );
     }
   });
@@ -147,7 +184,10 @@ t.test('what is no watch body is an error, not a hang', async (t) => {
   );
   t.throws(() => decode(PROTOBUF_TYPE, Buffer.from([0xff, 0, 0, 0])), /exceeds/);
   t.throws(() => decode(PROTOBUF_TYPE, Buffer.from([0, 0, 0, 2, 0x0a, 0x09])), RangeError);
-  t.equal(watchEventDecoder('application/cbor-seq'), undefined);
+  t.throws(() => decode(CBOR_TYPE, Buffer.from([0x1c])), SyntaxError);
+  t.throws(() => decode(CBOR_TYPE, Buffer.from([0xa1, 0xff])), SyntaxError);
+  t.throws(() => decode(CBOR_TYPE, Buffer.alloc(2000, 0x81)), /nested too deep/);
+  t.equal(watchEventDecoder('application/yaml'), undefined);
 });
 
 const at = (target: string, now = 0): ResumePoint => new ResumePoint({ target, now });
