@@ -113,6 +113,14 @@ const ROWS: readonly PlantedFault[] = [
     message: /failed inside cluster edge-store/,
     next: /kubectl logs -n gke-connect/,
   },
+  {
+    title: 'Google refuses requests for the quota',
+    plant: { answer: 'request-quota', membership: EDGE },
+    args: [EDGE],
+    first: 'quota',
+    message: /the requests per minute of fleet host project demo-project are used up/,
+    next: /wait for the next minute/,
+  },
 ];
 
 let scene: DoctorScene;

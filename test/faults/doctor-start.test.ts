@@ -62,6 +62,27 @@ t.test('port: another program has it', async (t) => {
   t.match(report.checks.find(({ id }) => id === 'daemon')?.message, /^not checked: needs port/);
 });
 
+t.test('port: another program has a membership’s', async (t) => {
+  const server = net.createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as net.AddressInfo;
+  const memberships = [{ name: 'projects/demo-project/locations/us-central1/memberships/prod', port }];
+  const machine = await scene.machine(t, { settings: { memberships } });
+  const report = await machine.report();
+  assertFirst(t, report, {
+    first: 'port',
+    message: new RegExp(`^prod has no port of its own: port 127\\.0\\.0\\.1:${port} is taken`),
+    next: /--membership-ports/,
+  });
+  t.match(
+    report.checks.find(({ id }) => id === 'round-trip'),
+    { status: 'ok' },
+    'the hub serves it all the same',
+  );
+});
+
 t.test('configuration: nothing to serve', async (t) => {
   const machine = await scene.machine(t, { daemon: false });
   rmSync(machine.config);

@@ -48,7 +48,7 @@ export interface Check {
   readonly title: string;
   /** Waited for. Where one of them has failed, or could not be checked for such a reason, this one is not checked. */
   readonly needs: readonly CheckId[];
-  /** 15 s when absent. */
+  /** 40 s when absent. */
   readonly deadlineMs?: number;
   run(context: Context): Promise<Finding>;
 }

@@ -3,7 +3,8 @@ import { failOf } from './advice.js';
 import { type Check, type CheckId, type Finding, fail, notChecked } from './check.js';
 import type { Context } from './context.js';
 
-const DEADLINE_MS = 15_000;
+/** What a check asks has deadlines of its own; this is for what forgets them. */
+const DEADLINE_MS = 40_000;
 
 /** A finding with the check that has it. */
 export interface Outcome extends Finding {

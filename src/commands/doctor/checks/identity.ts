@@ -31,12 +31,11 @@ async function token(context: Context, name: string): Promise<Finding> {
     const left = expiresAt === undefined ? '' : `, token good for ${formatDuration(expiresAt - clock.now())}`;
     return ok(`${name} is ${source.description}${chosen === undefined ? '' : ` by ${chosen}`}${left}`);
   } catch (error) {
-    const failed =
-      error instanceof Error && error.name === 'TimeoutError'
-        ? fail(`its source did not answer within ${TOKEN_MS / 1000} s`, 'connect-gateway-proxy doctor', {
-            code: 'token-unavailable',
-          })
-        : failOf(error, await loginOf(context, name));
+    const next = await loginOf(context, name);
+    const late = error instanceof Error && error.name === 'TimeoutError';
+    const failed = late
+      ? fail(`its source did not answer within ${TOKEN_MS / 1000} s`, next, { code: 'token-unavailable' })
+      : failOf(error, next);
     return { ...failed, message: `${name}: ${failed.message}` };
   }
 }
