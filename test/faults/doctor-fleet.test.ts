@@ -21,7 +21,7 @@ const ROWS: readonly PlantedFault[] = [
     plant: { answer: 'unauthenticated' },
     first: 'identity',
     message: /did not accept the daemon's access token/,
-    next: /gcloud auth application-default login/,
+    next: /^gcloud auth print-access-token > .*token$/,
   },
   {
     title: 'the Connect gateway API is not enabled',

@@ -235,7 +235,7 @@ t.test('a daemon that is well, on a machine that is not', async (t) => {
     assertFirst(t, await machine.report(), {
       first: 'kubectl',
       status: 'warn',
-      message: /v1\.27\.16 .* more than 2 minor versions away from datacenter is v1\.36\.2/,
+      message: /v1\.27\.16 .* more than 2 minor versions from datacenter's v1\.36\.2 and 2 more/,
       next: /gcloud components update kubectl/,
     });
     const none = await machine.report([], { env: { ...env, PATH: '/nowhere' } });

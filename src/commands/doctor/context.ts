@@ -59,8 +59,6 @@ export class Context {
   readonly #open: { close(): Promise<void> }[] = [];
   /** Titles of the checks that found fault with a membership, by its name. */
   readonly troubled = new Map<string, string>();
-  /** How `auto` chose, by identity. */
-  readonly choices = new Map<string, string>();
 
   constructor(options: ContextOptions) {
     this.io = options.io;
@@ -97,7 +95,7 @@ export class Context {
   google(): Promise<GoogleSide> {
     return this.#once('google', async () => {
       const { settings, env } = await this.inForce();
-      const options = { settings, env, clock: this.io.clock, log: this.#listeningLog(), deadlineMs: GOOGLE_MS };
+      const options = { settings, env, clock: this.io.clock, log: silentLogger, deadlineMs: GOOGLE_MS };
       const google = openGoogleSide(options);
       this.#open.push(google);
       return google;
@@ -285,18 +283,6 @@ export class Context {
   /** Read, and never written: a doctor changes nothing. */
   #cache(): { read: () => unknown; write: () => void; log: Logger } {
     return { read: () => this.state()?.readJson('fleet.json'), write: () => {}, log: silentLogger };
-  }
-
-  #listeningLog(): Logger {
-    return {
-      ...silentLogger,
-      child: ({ identity }) => ({
-        ...silentLogger,
-        info: ({ source }, message) => {
-          if (source !== undefined) this.choices.set(String(identity), message);
-        },
-      }),
-    };
   }
 
   #once<T>(name: string, find: () => T): T {

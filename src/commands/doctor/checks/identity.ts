@@ -1,6 +1,6 @@
 import { describeError } from '../../../base/errors.js';
 import { formatDuration } from '../../../daemon/duration.js';
-import { failOf } from '../advice.js';
+import { failOf, parted } from '../advice.js';
 import { type Check, combined, type Finding, fail, ok, warn } from '../check.js';
 import { type Context, TOKEN_MS } from '../context.js';
 import { troubleFor } from '../reach-trouble.js';
@@ -27,9 +27,8 @@ async function token(context: Context, name: string): Promise<Finding> {
   try {
     const source = (await context.google()).identity(name);
     const { expiresAt } = await context.token(name);
-    const chosen = context.choices.get(name);
     const left = expiresAt === undefined ? '' : `, token good for ${formatDuration(expiresAt - clock.now())}`;
-    return ok(`${name} is ${source.description}${chosen === undefined ? '' : ` by ${chosen}`}${left}`);
+    return ok(`${name} is ${source.description}, from ${source.origin}${left}`);
   } catch (error) {
     const next = await loginOf(context, name);
     const late = error instanceof Error && error.name === 'TimeoutError';
@@ -40,18 +39,12 @@ async function token(context: Context, name: string): Promise<Finding> {
   }
 }
 
-/** How a person gets new tokens for it. */
-async function loginOf(context: Context, name: string): Promise<string> {
-  const { source, tokenFile, keyFile, account } = (await context.inForce()).settings.identities[name] ?? {};
-  switch (source) {
-    case 'token-file':
-      return `gcloud auth print-access-token > ${tokenFile}`;
-    case 'key-file':
-      return `gcloud iam service-accounts keys create ${keyFile} --iam-account=ACCOUNT`;
-    case 'gcloud':
-      return `gcloud auth login${account === undefined ? '' : ` ${account}`}`;
-    default:
-      return 'gcloud auth application-default login';
+/** How a person gets new tokens for it; undefined for an identity that cannot be made. */
+async function loginOf(context: Context, name: string): Promise<string | undefined> {
+  try {
+    return parted((await context.google()).identity(name).renewal).next;
+  } catch {
+    return undefined;
   }
 }
 

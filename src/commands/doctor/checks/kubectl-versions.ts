@@ -34,10 +34,12 @@ export const kubectlVersions: Check = {
     const far = (await context.memberships().catch(() => [])).flatMap(({ alias, name, kubernetesVersion }) => {
       const cluster = versionIn(reaches.get(name)) ?? kubernetesVersion;
       const distance = Math.abs((minorOf(cluster) ?? minorOf(version) ?? 0) - (minorOf(version) ?? 0));
-      return distance > SKEW ? [`${alias} is ${cluster}`] : [];
+      return distance > SKEW ? [`${alias}'s ${cluster}`] : [];
     });
-    if (far.length === 0) return ok(told);
-    const message = `${told} is more than ${SKEW} minor versions away from ${far.slice(0, 3).join(', ')}; most of it works, some output may differ`;
+    const [nearest] = far;
+    if (nearest === undefined) return ok(told);
+    const more = far.length === 1 ? '' : ` and ${far.length - 1} more`;
+    const message = `${told} is more than ${SKEW} minor versions from ${nearest}${more}: most of it works, some output may differ`;
     return warn(message, 'gcloud components update kubectl', { code: 'kubectl-skew' });
   },
 };
