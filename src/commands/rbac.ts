@@ -11,10 +11,12 @@ import {
   streamManifests,
   streamQuestions,
 } from '../kubernetes/rbac-manifests.js';
+import { isOlder } from '../kubernetes/version.js';
 import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
 import { membershipByName } from './membership-by-name.js';
 import { outputOption } from './memberships.js';
+import { messageOf } from './message-of.js';
 import { addSettingOptions } from './settings-options.js';
 import { table } from './table.js';
 
@@ -190,25 +192,6 @@ async function askReview(
     });
   }
   return (JSON.parse(body) as { status?: { allowed?: boolean } }).status?.allowed === true;
-}
-
-function messageOf(body: string): string | undefined {
-  try {
-    const { message } = JSON.parse(body) as { message?: unknown };
-    return typeof message === 'string' ? message : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Of versions such as `v1.31.2-gke.100`; false where the cluster's is not known. */
-function isOlder(version: string | undefined, than: string): boolean {
-  const minor = (text: string): number | undefined => {
-    const match = /^v?1\.(\d+)/.exec(text);
-    return match === null ? undefined : Number(match[1]);
-  };
-  const [have, want] = [minor(version ?? ''), minor(than)];
-  return have !== undefined && want !== undefined && have < want;
 }
 
 function row({ result, who, question, note }: Finding): string[] {

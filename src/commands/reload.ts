@@ -3,6 +3,7 @@ import { CodedError } from '../base/errors.js';
 import type { ReloadReport } from '../daemon/reload.js';
 import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
+import { messageOf } from './message-of.js';
 import { addSettingOptions } from './settings-options.js';
 
 /** Google is asked for every project; a slow one must not look like a daemon that is gone. */
@@ -39,13 +40,4 @@ export async function reloadDaemon(daemon: DaemonBeside): Promise<ReloadReport> 
     code: 'reload-refused',
     message: `the daemon keeps its old settings: ${messageOf(body) ?? `it answered HTTP ${status}`}`,
   });
-}
-
-function messageOf(body: string): string | undefined {
-  try {
-    const { message } = JSON.parse(body) as { message?: unknown };
-    return typeof message === 'string' ? message : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -82,5 +82,6 @@ t.test('ids that are none are named, the others are ended', async (t) => {
 t.test("only the hub's own token may do it", async (t) => {
   const { hubUrl } = demo.daemon;
   t.match(await client.askHub(hubUrl, '/-/sessions/x/kill', 'POST'), { status: 401 });
+  t.match(await client.askHub(hubUrl, '/-/settings', 'GET'), { status: 401 });
   t.match(await client.askHub(hubUrl, '/-/quota', 'GET'), { status: 200 });
 });

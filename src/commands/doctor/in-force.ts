@@ -29,7 +29,7 @@ export function chooseInForce(o: {
   service: ServiceRecord | undefined;
 }): InForce {
   const { own, io, daemon, service } = o;
-  if (daemon.kind === 'up' && daemon.report !== undefined && daemon.record.version === io.version) {
+  if (daemon.kind === 'up' && daemon.report !== undefined) {
     const { settings, environment } = daemon.report;
     return { settings, env: withTold(io.env, environment), of: 'the running daemon' };
   }

@@ -1,6 +1,7 @@
+import { minorOf } from '../../../kubernetes/version.js';
 import { type Check, fail, notChecked, ok } from '../check.js';
 import { eachMembership } from '../each-membership.js';
-import { EXEC_SINCE, minorOf, PORT_FORWARD_SINCE, versionIn } from '../versions.js';
+import { EXEC_SINCE, PORT_FORWARD_SINCE, versionIn } from '../versions.js';
 
 /** Is the cluster new enough for streams through the gateway? */
 export const clusterVersion: Check = {

@@ -13,13 +13,15 @@ export const configuration: Check = {
     try {
       own = context.own();
     } catch (error) {
-      if (error instanceof UsageError) return unreadable(error.message, context.io.env['CGP_CONFIG']);
+      if (error instanceof UsageError) return unreadable(error.message);
       throw error;
     }
     // Where the state folder cannot be read, the next check says why.
     const inForce = await context.inForce().catch(() => undefined);
     const { settings, of } = inForce ?? { settings: own, of: 'this shell' };
     if (inForce !== undefined && !namesSomething(settings)) {
+      const daemon = await context.daemon();
+      if (daemon.kind === 'up') return ok(`of a daemon of version ${daemon.record.version}, which does not tell it`);
       return fail(
         `nothing to serve: no fleet host project is named in ${settings.configFile ?? `${context.io.paths.config}/config.yaml`} or anywhere else`,
         'connect-gateway-proxy run --projects PROJECT',
@@ -38,15 +40,15 @@ export const configuration: Check = {
   },
 };
 
-function unreadable(message: string, configFile: string | undefined): Finding {
+function unreadable(message: string): Finding {
   const [first = message, ...others] = message.split('\n');
   const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
   const place = /^(.+?):(\d+): /.exec(first);
+  const file = /cannot read the config file (.+): /.exec(first)?.[1];
+  if (file !== undefined) return fail(first, `ls -l ${file}`, { code: 'usage' });
   const variable = /\bCGP_[A-Z_]+\b/.exec(first)?.[0];
   const edit = process.platform === 'win32' ? 'notepad' : '$' + '{EDITOR:-vi}';
   if (place !== null) return fail(first + more, `${edit} +${place[2]} ${place[1]}`, { code: 'usage' });
   if (variable !== undefined) return fail(first + more, `unset ${variable}`, { code: 'usage' });
-  return fail(first + more, configFile === undefined ? 'connect-gateway-proxy run --help' : 'unset CGP_CONFIG', {
-    code: 'usage',
-  });
+  return fail(first + more, 'connect-gateway-proxy run --help', { code: 'usage' });
 }

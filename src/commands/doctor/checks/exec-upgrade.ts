@@ -1,12 +1,14 @@
 import { deadline } from '../../../base/deadline.js';
 import type { QuotaUse } from '../../../daemon/daemon.js';
+import { minorOf } from '../../../kubernetes/version.js';
+import { messageOf } from '../../message-of.js';
 import { type Check, type Finding, fail, notChecked, ok } from '../check.js';
 import type { Context } from '../context.js';
 import { eachMembership, tooMany } from '../each-membership.js';
 import type { Subject } from '../facts.js';
 import { failureOf } from '../reach-trouble.js';
 import { namespaceOf } from '../stream-namespace.js';
-import { EXEC_SINCE, minorOf, versionIn } from '../versions.js';
+import { EXEC_SINCE, versionIn } from '../versions.js';
 
 /** No pod is called so: that the cluster itself says so proves the way, and nothing runs anywhere. */
 const NOBODY = 'connect-gateway-proxy-doctor-asks-for-no-pod';
@@ -59,16 +61,8 @@ async function upgrade(context: Context, subject: Subject): Promise<Finding> {
   if (status === 101 || (refusedThere && notFound)) return ok(`the cluster answers it, ${ms} ms`);
   if (trouble !== undefined) return failureOf(trouble);
   return fail(
-    `the cluster refuses it with HTTP ${status}: ${messageIn(body)}`,
+    `the cluster refuses it with HTTP ${status}: ${messageOf(body) ?? body.trim().slice(0, 200)}`,
     `connect-gateway-proxy rbac --check ${subject.alias} --namespace ${namespace}`,
     { code: `http-${status}` },
   );
-}
-
-function messageIn(body: string): string {
-  try {
-    return String((JSON.parse(body) as { message?: unknown }).message);
-  } catch {
-    return body.trim().slice(0, 200);
-  }
 }

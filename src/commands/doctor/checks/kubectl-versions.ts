@@ -2,9 +2,10 @@ import { execFile } from 'node:child_process';
 import { accessSync, constants, realpathSync } from 'node:fs';
 import { devNull } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { minorOf } from '../../../kubernetes/version.js';
 import { type Check, ok, warn } from '../check.js';
 import type { Environment } from '../in-force.js';
-import { minorOf, versionIn } from '../versions.js';
+import { versionIn } from '../versions.js';
 
 const RUN_MS = 8000;
 /** Kubernetes' own policy is one; what is farther away mostly works and is worth a word. */

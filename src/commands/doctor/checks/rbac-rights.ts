@@ -2,13 +2,14 @@ import { deadline } from '../../../base/deadline.js';
 import { mapLimited } from '../../../base/map-limited.js';
 import type { ClusterAnswer } from '../../../daemon/cluster-way.js';
 import { type AccessQuestion, accessReview, streamQuestions } from '../../../kubernetes/rbac-manifests.js';
+import { minorOf } from '../../../kubernetes/version.js';
 import { type Check, type Finding, fail, notChecked, ok } from '../check.js';
 import type { Context } from '../context.js';
 import { eachMembership, tooMany } from '../each-membership.js';
 import type { Subject } from '../facts.js';
 import { failureOf, troubleFor } from '../reach-trouble.js';
 import { namespaceOf } from '../stream-namespace.js';
-import { minorOf, versionIn } from '../versions.js';
+import { versionIn } from '../versions.js';
 
 const ASK_MS = 10_000;
 /** Each at the same time takes a connection of its own, twice. */
