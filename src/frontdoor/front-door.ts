@@ -24,6 +24,8 @@ import { accessTo, type OwnApiSource, serveOwnApi } from './own-api.js';
 import { assertBodilessUpgrade, assertSafeMethod, assertSafeTarget } from './request-shape.js';
 import { hubRoute, plainRoute } from './routes.js';
 
+const STOPPING = 'the daemon is stopping';
+
 /** What callers of this machine prove themselves with. */
 export interface LocalTokens {
   readonly hub: string;
@@ -70,6 +72,8 @@ export class FrontDoor {
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #streams = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
+  /** Aborts as soon as a drain begins: what never ends by itself need not be waited for. */
+  readonly #leaving = new AbortController();
   readonly #refusals: RememberedRefusals;
   readonly #inherited: InheritedListeners;
   #certificate: CertificatePair;
@@ -175,6 +179,7 @@ export class FrontDoor {
    */
   async drain(signal: AbortSignal): Promise<void> {
     this.#draining = true;
+    this.#leaving.abort(new Error(STOPPING));
     // Whoever knocks from now on is our successor's guest.
     if (this.#hub?.inherited === true) void this.#hub.close();
     const memberships = [
@@ -187,7 +192,7 @@ export class FrontDoor {
       signal.addEventListener('abort', () => resolve('gave up'), { once: true });
     });
     if ((await Promise.race([closed, gaveUp])) === 'gave up') {
-      this.#stopping.abort(new Error('the daemon is stopping'));
+      this.#stopping.abort(new Error(STOPPING));
       await Promise.race([Promise.all(this.#streams), this.#afterGrace()]);
     }
     for (const listener of memberships) listener.destroy();
@@ -197,7 +202,7 @@ export class FrontDoor {
   }
 
   destroy(): void {
-    this.#stopping.abort(new Error('the daemon is stopping'));
+    this.#stopping.abort(new Error(STOPPING));
     for (const listener of this.#listeners()) listener.destroy();
     void this.#inherited.idle().then((idle) => {
       for (const listener of idle) listener.destroy();
@@ -281,6 +286,7 @@ export class FrontDoor {
           log: this.#callLog(id, served),
           request,
           response,
+          leaving: this.#leaving.signal,
           ...(askForBody === undefined ? {} : { askForBody }),
         }).catch((error: unknown) => {
           this.#o.log.error({ id }, `request relay: ${describeError(error)}`);

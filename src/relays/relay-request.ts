@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { CodedError } from '../base/errors.js';
+import { CodedError, describeError } from '../base/errors.js';
 import { type FlatHeaders, headerValues, withoutHeaders } from '../base/flat-headers.js';
 import type { AccessToken } from '../credentials/token-source.js';
 import { isConnectionLost, isStreamLost, unreachable } from '../gateway/http-upstream.js';
@@ -40,6 +40,8 @@ export async function relayRequest(
   call: RelayCall & {
     readonly request: IncomingMessage;
     readonly response: ServerResponse;
+    /** Aborts when the daemon begins to stop. */
+    readonly leaving?: AbortSignal;
     /** The client waits for this before it sends its body (`Expect: 100-continue`). */
     readonly askForBody?: () => void;
   },
@@ -174,7 +176,27 @@ class RequestRelay {
       // Nothing is lost by it: the body goes on where it stands.
       if (clock.monotonic() - session.connectionAgeMs() < doubtfulBefore) this.#current?.lose();
     });
-    response.once('close', stop);
+    const { leaving } = this.#call;
+    const leave = (): void => this.#endForGood(leaving?.reason);
+    leaving?.addEventListener('abort', leave, { once: true });
+    response.once('close', () => {
+      stop();
+      leaving?.removeEventListener('abort', leave);
+    });
+    // The head is on its way yet.
+    if (leaving?.aborted) setImmediate(leave);
+  }
+
+  /** As a cut that cannot be resumed: whoever watches asks again, and a log must not look complete. */
+  #endForGood(reason: unknown): void {
+    const { response } = this.#call;
+    if (this.#left) return;
+    this.#session?.end(describeError(reason));
+    this.#left = true;
+    this.#current?.abort();
+    this.#onLeave();
+    if (this.#continuation?.whenRefused === 'end') response.end();
+    else response.destroy();
   }
 
   #endByHand(reason: unknown): void {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import t from 'tap';
+import { Client, Upstream } from '../../support/fault-scene.js';
 import { GATEWAY_PREFIX, openTestFrontDoor } from '../../support/front-door.js';
 import { send } from '../../support/raw-http.js';
 
@@ -148,6 +149,26 @@ t.test('a port that another program holds is an error with a code', async (t) =>
   const at = await openTestFrontDoor();
   t.teardown(() => at.close());
   await t.rejects(at.door.openHub(at.port), { code: 'port-taken' });
+});
+
+t.test('draining does not wait for what never ends: a watch ends, a followed log is broken off', async (t) => {
+  const at = await openTestFrontDoor();
+  t.teardown(() => at.close());
+  const upstream = new Upstream(at);
+  const watch = new Client(at, '/api/v1/pods?watch=true&resourceVersion=1');
+  const event = Buffer.from('{"type":"ADDED","object":{"metadata":{"resourceVersion":"2"}}}\n');
+  await upstream.answer('application/json', event);
+  const log = new Client(at, '/api/v1/namespaces/default/pods/box/log?follow=true');
+  await upstream.answer('text/plain', Buffer.from('2026-11-24T10:00:00Z line\n'));
+  await Promise.all([watch.has(event.length), log.has(5)]);
+  await at.door.drain(new AbortController().signal);
+  t.equal(await watch.ended, 'complete', 'its client asks the next daemon');
+  t.equal(await log.ended, 'broken', 'an end would look like the end of the log');
+  t.strictSame(
+    at.sessions.ended().map(({ reason }) => reason),
+    ['the daemon is stopping', 'the daemon is stopping'],
+  );
+  t.equal(upstream.unannounced, 0);
 });
 
 t.test('draining lets a running request end and takes no new one', async (t) => {
