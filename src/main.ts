@@ -5,6 +5,7 @@ import envPaths from 'env-paths';
 import { systemClock } from './base/clock.js';
 import { packageFile } from './commands/package-files.js';
 import { runCommandLine } from './commands/program.js';
+import { ownTerminal } from './commands/terminal.js';
 
 const { version } = JSON.parse(packageFile('package.json')) as { version: string };
 // Google's library would print whole token answers where this is set.
@@ -24,6 +25,9 @@ function terminalIsGone(): boolean {
 void runCommandLine(process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
+  outBytes: (bytes) => void process.stdout.write(bytes),
+  errBytes: (bytes) => void process.stderr.write(bytes),
+  terminal: ownTerminal,
   env: process.env,
   errIsTty: process.stderr.isTTY === true,
   outIsTty: process.stdout.isTTY === true,

@@ -1,9 +1,29 @@
 import type { Clock } from '../base/clock.js';
+import type { TerminalSize } from '../kubernetes/remote-command.js';
+
+/** A command's standard input, and the size of its screen. */
+export interface CommandTerminal {
+  /** `raw`: keys as they are typed, none of them for the system. `onResize` is called at once where there is a screen. */
+  start(o: {
+    raw: boolean;
+    onData: (bytes: Buffer) => void;
+    onEnd: () => void;
+    onResize: (size: TerminalSize) => void;
+  }): void;
+  pause(): void;
+  resume(): void;
+  /** The terminal as it was. */
+  stop(): void;
+}
 
 /** What a command may touch of the process it runs in. */
 export interface CommandIo {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
+  /** What a command of somebody else's has written. */
+  readonly outBytes?: (bytes: Uint8Array) => void;
+  readonly errBytes?: (bytes: Uint8Array) => void;
+  readonly terminal?: () => CommandTerminal;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Whether standard error is a terminal: logs are then for people. */
   readonly errIsTty: boolean;

@@ -57,7 +57,7 @@ export function createProgram(io: CommandIo, setExitCode: (code: number) => void
   addEmulator(program, io, setExitCode);
   addMemberships(program, io);
   addKubeconfig(program, io);
-  addSessions(program, io);
+  addSessions(program, io, setExitCode);
   addService(program, io, { setExitCode, runCommandLine });
   addReload(program, io);
   addShell(program, io, setExitCode);

@@ -1,9 +1,10 @@
-import type { SessionReport } from '../daemon/daemon.js';
 import { formatDuration } from '../daemon/duration.js';
+import type { SessionReport } from '../daemon/session-report.js';
 import { table } from './table.js';
 
-/** What `sessions` shows; `withEnded` with the history. */
-export function sessionsText({ live, ended }: SessionReport, withEnded: boolean): string {
+/** What `sessions` shows; `withEnded` with the history. `now` is in ms since the epoch. */
+export function sessionsText(report: SessionReport, o: { withEnded: boolean; now: number }): string {
+  const { live, held, ended } = report;
   const header = [
     'ID',
     'KIND',
@@ -30,8 +31,10 @@ export function sessionsText({ live, ended }: SessionReport, withEnded: boolean)
     formatBytes(session.bytesDown),
     session.userAgent.split(' ')[0] ?? '',
   ]);
-  const text = live.length === 0 ? 'no live sessions\n' : table(header, rows);
-  if (!withEnded || ended.length === 0) return text;
+  const texts = [live.length === 0 ? 'no live sessions\n' : table(header, rows)];
+  if (held.length > 0) texts.push(heldText(held, o.now));
+  const text = texts.join('\n');
+  if (!o.withEnded || ended.length === 0) return text;
   const endedRows = ended.map((session) => [
     session.id,
     session.kind,
@@ -44,6 +47,18 @@ export function sessionsText({ live, ended }: SessionReport, withEnded: boolean)
     session.reason,
   ]);
   return `${text}\n${table(['ENDED', 'KIND', 'MEMBERSHIP', 'TARGET', 'LIVED', 'RESUMES', 'LAST GAPS', 'BYTES MISSING', 'REASON'], endedRows)}`;
+}
+
+function heldText(held: SessionReport['held'], now: number): string {
+  const rows = held.map((session) => [
+    session.id,
+    session.membership,
+    session.container === undefined ? session.target : `${session.target} (${session.container})`,
+    session.tty ? `${session.program} at a terminal` : session.program,
+    formatDuration(now - session.startedAt),
+    session.endsAt === undefined ? '-' : formatDuration(Math.max(0, session.endsAt - now)),
+  ]);
+  return `${table(['WAITS', 'MEMBERSHIP', 'TARGET', 'PROGRAM', 'AGE', 'ENDS IN'], rows)}\nconnect-gateway-proxy sessions rejoin ID attaches a terminal\n`;
 }
 
 /** The last few, the newest last: `40ms 1.2s`. */

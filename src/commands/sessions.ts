@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import { CodedError, UsageError } from '../base/errors.js';
-import type { SessionReport } from '../daemon/daemon.js';
+import type { SessionReport } from '../daemon/session-report.js';
 import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
 import { outputOption } from './memberships.js';
+import { addRejoin } from './sessions-rejoin.js';
 import { sessionsText } from './sessions-text.js';
 import { addSettingOptions } from './settings-options.js';
 
@@ -12,7 +13,7 @@ const REFRESH_MS = 1000;
 const HOME = '\x1b[H';
 const CLEAR_REST = '\x1b[J';
 
-export function addSessions(program: Command, io: CommandIo): void {
+export function addSessions(program: Command, io: CommandIo, setExitCode: (code: number) => void): void {
   const command = program
     .command('sessions')
     .description('live sessions: kind, target, age, time to the expected cutoff, resumes, bytes')
@@ -34,7 +35,7 @@ export function addSessions(program: Command, io: CommandIo): void {
       }
       if (options.watch) io.out(`${HOME}\x1b[2J`);
       for (;;) {
-        const text = sessionsText(await report(daemon), options.ended === true);
+        const text = sessionsText(await report(daemon), { withEnded: options.ended === true, now: io.clock.now() });
         io.out(options.watch ? `${HOME}${text.replaceAll('\n', '\x1b[K\n')}${CLEAR_REST}` : text);
         if (!options.watch) return;
         await io.pause(REFRESH_MS);
@@ -42,6 +43,7 @@ export function addSessions(program: Command, io: CommandIo): void {
     });
   addSettingOptions(command, 'beside');
   addKill(command, io);
+  addRejoin(command, io, { report, setExitCode });
 }
 
 function addKill(sessions: Command, io: CommandIo): void {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { CodedError } from '../base/errors.js';
-import type { QuotaUse, SessionReport } from '../daemon/daemon.js';
+import type { QuotaUse } from '../daemon/daemon.js';
+import type { SessionReport } from '../daemon/session-report.js';
 import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
 import { outputOption } from './memberships.js';

@@ -10,7 +10,7 @@ import { FrontDoor } from '../frontdoor/front-door.js';
 import { createHttpUpstream, type HttpUpstream } from '../gateway/http-upstream.js';
 import { createPacedUpstream } from '../gateway/paced-upstream.js';
 import { QuotaLedger, type QuotaUse } from '../gateway/quota.js';
-import { type EndedSessionView, SessionRegistry, type SessionView } from '../relays/sessions.js';
+import { SessionRegistry } from '../relays/sessions.js';
 import { HeldSessions } from '../relays/survive/held-sessions.js';
 import { PlainContainers } from '../relays/survive/plain-containers.js';
 import { watchConfigFile } from './config-watch.js';
@@ -25,6 +25,7 @@ import { namingOwner, PortBook } from './ports.js';
 import { Reloader, type ReloadReport } from './reload.js';
 import { bracketed, type MembershipView, ServedFleet } from './served-fleet.js';
 import { createServiceNotifier, type ServiceNotifier } from './service-notify.js';
+import { sessionReport } from './session-report.js';
 import type { Settings } from './settings.js';
 import { inheritedSockets } from './socket-activation.js';
 import { State } from './state.js';
@@ -38,15 +39,6 @@ const FIRST_REFRESH_MS = 15_000;
 const CERTIFICATE_CHECK_MS = 12 * 60 * 60 * 1000;
 
 export type { QuotaUse };
-
-/** JSON of `/-/sessions`. */
-export interface SessionReport {
-  readonly live: readonly (SessionView & {
-    /** Until the gateway is expected to cut the session's present connection; negative when that is due. */
-    readonly cutoffInMs: number;
-  })[];
-  readonly ended: readonly EndedSessionView[];
-}
 
 /** JSON of `/-/settings`. */
 export interface SettingsReport {
@@ -221,7 +213,11 @@ class Daemon implements RunningDaemon {
           ready: () => this.#phase.started && !this.#phase.draining,
         },
         memberships: () => ({ memberships: this.memberships() }),
-        sessions: () => this.#sessionReport(),
+        sessions: async () => {
+          await this.#door?.lookAtHeld();
+          const memberships = this.#fleet?.table.list() ?? [];
+          return sessionReport({ sessions: this.#sessions, held: this.#held, cutoffs: this.#cutoffs, memberships });
+        },
         killSession: (id) => this.#sessions.kill(id),
         quota: () => this.#quota.use(),
         settings: (): SettingsReport => ({ settings: this.#settings, environment: tellEnvironment(env) }),
@@ -377,15 +373,6 @@ class Daemon implements RunningDaemon {
       }),
     ]);
     await served.settled();
-  }
-
-  #sessionReport(): SessionReport {
-    const projects = new Map(this.#fleet?.table.list().map(({ alias, project }) => [alias, project]));
-    const live = this.#sessions.live().map((session) => ({
-      ...session,
-      cutoffInMs: this.#cutoffs.expectedMs(projects.get(session.membership) ?? '') - session.connectionAgeMs,
-    }));
-    return { live, ended: this.#sessions.ended() };
   }
 
   /** What would be found out only when the settings are in force. */

@@ -9,18 +9,25 @@ import { closestNames } from '../fleet/names.js';
 import { assertPolicyAllows } from '../kubernetes/access-policy.js';
 import { type ApiRequestKind, parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
-import { answerRequest, answerUpgrade, type OwnAnswer, ownAnswer, writeRefusal } from '../relays/failure-answer.js';
+import {
+  answerRequest,
+  answerUpgrade,
+  type OwnAnswer,
+  ownAnswer,
+  type Refusal,
+  writeRefusal,
+} from '../relays/failure-answer.js';
 import { relayPortForward } from '../relays/relay-port-forward.js';
 import { relayRemoteCommand } from '../relays/relay-remote-command.js';
 import { relayRequest } from '../relays/relay-request.js';
 import { relayUpgrade, type UpgradeCall } from '../relays/relay-upgrade.js';
 import { RememberedRefusals } from '../relays/remembered-refusals.js';
 import type { RelayTools, ServedMembership } from '../relays/served-membership.js';
-import type { Session } from '../relays/sessions.js';
+import { lookAtHeld, relayRejoin } from '../relays/survive/relay-rejoin.js';
 import { InheritedListeners } from './inherited-listeners.js';
 import { type Listener, type ListenerHandlers, listen } from './listener.js';
 import { assertLocalCaller, assertLocalCredential, equalInConstantTime } from './local-access.js';
-import { accessTo, type OwnApiSource, serveOwnApi } from './own-api.js';
+import { accessTo, noHeldSession, type OwnApiSource, rejoinedSession, serveOwnApi } from './own-api.js';
 import { assertBodilessUpgrade, assertSafeMethod, assertSafeTarget } from './request-shape.js';
 import { hubRoute, plainRoute } from './routes.js';
 
@@ -249,11 +256,8 @@ export class FrontDoor {
         assertLocalCaller(request.rawHeaders);
         const route = hubRoute(request.url ?? '');
         if (route.kind === 'own') {
-          throw new CodedError({
-            code: 'upgrade-unsupported',
-            message: 'connect-gateway-proxy: its own API has nothing to upgrade to',
-            answer: { status: 400, reason: 'BadRequest' },
-          });
+          this.#rejoin(route.path, { request, socket, head });
+          return;
         }
         this.#membershipUpgrade(this.#find(route), route.target, { request, socket, head });
       },
@@ -298,7 +302,7 @@ export class FrontDoor {
   }
 
   #membershipUpgrade({ served }: Endpoint, target: string, call: InboundUpgrade): void {
-    const { request, socket, head } = call;
+    const { request, socket } = call;
     this.#guard(
       (id) => {
         this.#assertAllowed(call, served, { target, upgrade: true });
@@ -309,33 +313,58 @@ export class FrontDoor {
           writeRefusal(socket, refused);
           return;
         }
-        const session = this.#o.tools.sessions.open({
-          id,
-          api: parseApiRequest(target),
-          membership: served.membership.alias,
-          identity: served.membership.identity,
-          userAgent: headerValue(request.rawHeaders, 'user-agent') ?? '',
-          bytes: () => transferred(socket),
-        });
-        this.#follow(session, {
-          ...{ id, session, served, target, request, socket, head },
-          log: this.#callLog(id, served),
-          signal: AbortSignal.any([this.#stopping.signal, session.signal]),
-          onRefusal: (refusal) => this.#refusals.remember(refusable, refusal),
-        });
+        const onRefusal = (refusal: Refusal): void => this.#refusals.remember(refusable, refusal);
+        this.#follow({ ...this.#beginUpgrade({ id, served, target }, call), onRefusal });
       },
       (answer, id) => answerUpgrade(socket, answer, id),
     );
   }
 
-  #follow(session: Session, call: UpgradeCall): void {
-    const stream = chooseRelay(call)(this.#o.tools, call).catch((error: unknown) => {
+  /** A command that waits in its container, for whoever has the hub's own token. */
+  #rejoin(path: string, call: InboundUpgrade): void {
+    const wanted = rejoinedSession(path);
+    this.#assertHubCredential(call.request, path);
+    const { tools } = this.#o;
+    const record = tools.held.find(wanted);
+    const served = record === undefined ? undefined : this.#endpoints.get(record.membership)?.served;
+    if (record === undefined || served === undefined) throw noHeldSession(wanted);
+    const { id, target } = record;
+    const headers = call.request.rawHeaders;
+    assertPolicyAllows(served.membership, { method: 'GET', target, headers, upgrade: true });
+    this.#follow(this.#beginUpgrade({ id, served, target }, call), (_tools, its) => relayRejoin(tools, its, record));
+  }
+
+  /** Asks the containers of commands that wait there whether they still do. */
+  lookAtHeld(): Promise<void> {
+    return lookAtHeld(this.#o.tools, (name) => this.#endpoints.get(name)?.served);
+  }
+
+  #beginUpgrade(about: Pick<UpgradeCall, 'id' | 'served' | 'target'>, inbound: InboundUpgrade): UpgradeCall {
+    const { id, served, target } = about;
+    const { request, socket, head } = inbound;
+    const session = this.#o.tools.sessions.open({
+      id,
+      api: parseApiRequest(target),
+      membership: served.membership.alias,
+      identity: served.membership.identity,
+      userAgent: headerValue(request.rawHeaders, 'user-agent') ?? '',
+      bytes: () => transferred(socket),
+    });
+    return {
+      ...{ id, session, served, target, request, socket, head },
+      log: this.#callLog(id, served),
+      signal: AbortSignal.any([this.#stopping.signal, session.signal]),
+    };
+  }
+
+  #follow(call: UpgradeCall, relay = chooseRelay(call)): void {
+    const stream = relay(this.#o.tools, call).catch((error: unknown) => {
       this.#o.log.error({ id: call.id }, `upgrade relay: ${describeError(error)}`);
       call.socket.destroy();
     });
     this.#streams.add(stream);
     void stream.finally(() => {
-      session.end('ended');
+      call.session.end('ended');
       this.#streams.delete(stream);
     });
   }

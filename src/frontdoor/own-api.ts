@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { CodedError } from '../base/errors.js';
 import { failureStatus } from '../kubernetes/status.js';
 
 /** What the daemon's own API asks of the daemon. */
@@ -9,8 +10,8 @@ export interface OwnApiSource {
   memberships(): unknown;
   /** JSON of POST /-/reload: what the refresh of the fleet found. */
   reload(): Promise<unknown>;
-  /** JSON of GET /-/sessions: the live ones and the last ended ones. */
-  sessions(): unknown;
+  /** JSON of GET /-/sessions: the live ones, those that wait in their containers, and the last ended ones. */
+  sessions(): Promise<unknown>;
   /** POST /-/sessions/ID/kill: false where no live session has this id. */
   killSession(id: string): boolean;
   /** JSON of GET /-/quota: what the fleet host projects use of their quotas now. */
@@ -45,7 +46,7 @@ const ROUTES: Readonly<Record<string, OwnRoute>> = {
   '/-/readyz': { method: 'GET', access: 'open', handle: (source) => probe(source.health.ready()) },
   '/-/startupz': { method: 'GET', access: 'open', handle: (source) => probe(source.health.started()) },
   '/-/memberships': { method: 'GET', handle: (source) => ({ status: 200, json: source.memberships() }) },
-  '/-/sessions': { method: 'GET', handle: (source) => ({ status: 200, json: source.sessions() }) },
+  '/-/sessions': { method: 'GET', handle: async (source) => ({ status: 200, json: await source.sessions() }) },
   '/-/sessions/{id}/kill': {
     method: 'POST',
     access: 'hub',
@@ -53,6 +54,11 @@ const ROUTES: Readonly<Record<string, OwnRoute>> = {
       source.killSession(id)
         ? { status: 200, json: { killed: id } }
         : status(404, 'NotFound', `connect-gateway-proxy has no live session ${id}`),
+  },
+  '/-/sessions/{id}/rejoin': {
+    method: 'GET',
+    access: 'hub',
+    handle: () => status(426, 'UpgradeRequired', 'a session is rejoined over WebSocket, as connect-gateway-proxy does'),
   },
   '/-/quota': { method: 'GET', handle: (source) => ({ status: 200, json: { projects: source.quota() } }) },
   '/-/settings': { method: 'GET', access: 'hub', handle: (source) => ({ status: 200, json: source.settings() }) },
@@ -77,13 +83,31 @@ const ROUTES: Readonly<Record<string, OwnRoute>> = {
   },
 };
 
-const KILL = /^\/-\/sessions\/([A-Za-z0-9_-]{1,64})\/kill$/;
+const OF_A_SESSION = /^\/-\/sessions\/([A-Za-z0-9_-]{1,64})\/(kill|rejoin)$/;
 
 function routeOf(path: string): { route: OwnRoute | undefined; id: string } {
-  const id = KILL.exec(path)?.[1];
-  return id === undefined
-    ? { route: path.includes('{') ? undefined : ROUTES[path], id: '' }
-    : { route: ROUTES['/-/sessions/{id}/kill'], id };
+  const [, id = '', action] = OF_A_SESSION.exec(path) ?? [];
+  if (action !== undefined) return { route: ROUTES[`/-/sessions/{id}/${action}`], id };
+  return { route: path.includes('{') ? undefined : ROUTES[path], id: '' };
+}
+
+/** The session that an upgrade wants to rejoin. Throws a CodedError (400) for any other upgrade of the daemon's own API. */
+export function rejoinedSession(path: string): string {
+  const [, id, action] = OF_A_SESSION.exec(path) ?? [];
+  if (id !== undefined && action === 'rejoin') return id;
+  throw new CodedError({
+    code: 'upgrade-unsupported',
+    message: 'connect-gateway-proxy: its own API has nothing to upgrade to there',
+    answer: { status: 400, reason: 'BadRequest' },
+  });
+}
+
+export function noHeldSession(id: string): CodedError {
+  return new CodedError({
+    code: 'held-session-unknown',
+    message: `connect-gateway-proxy: no session ${id} waits in a container (connect-gateway-proxy sessions lists those that do)`,
+    answer: { status: 404, reason: 'NotFound' },
+  });
 }
 
 /** Probes are answered without a credential. */

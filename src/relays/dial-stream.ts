@@ -55,7 +55,7 @@ export function leasedDialer(dialer: Dialer, lease: StreamLease): Dialer {
 }
 
 /** The holder of a stream that is one session's alone. */
-export function heldBy(session: Session): () => StreamHolder {
+export function heldBy(session: Pick<Session, 'id' | 'kind' | 'target'>): () => StreamHolder {
   return () => ({ sessions: [session.id], kind: session.kind, target: session.target });
 }
 

@@ -1,6 +1,4 @@
-import type { IncomingMessage } from 'node:http';
-import type { ServerOptions, WebSocket } from 'ws';
-import { WebSocketServer } from 'ws';
+import type { WebSocket } from 'ws';
 import { describeError } from '../base/errors.js';
 import { headerTokens } from '../base/flat-headers.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
@@ -11,36 +9,15 @@ import { lostSessionStatus, parseRemoteSession } from '../kubernetes/remote-sess
 import { statusOfError } from '../kubernetes/status.js';
 import { ownAnswer, refusalOf } from './failure-answer.js';
 import { failUpgrade, refuse, relayRefusal, relayUpgrade, type UpgradeCall } from './relay-upgrade.js';
+import { acceptWebSocket } from './remote-command/accept-web-socket.js';
 import { protocolOf, type RemoteCommandClient, WebSocketCommandClient } from './remote-command/client.js';
 import { RemoteCommandSession } from './remote-command/session.js';
 import { SpdyCommandClient } from './remote-command/spdy-client.js';
 import type { Dialled } from './remote-command-upstream.js';
-import {
-  dialInTurn,
-  dialRemoteCommand,
-  MAX_MESSAGE_BYTES,
-  offersForSpdy,
-  offersForWebSocket,
-} from './remote-command-upstream.js';
+import { dialInTurn, dialRemoteCommand, offersForSpdy, offersForWebSocket } from './remote-command-upstream.js';
 import type { RelayTools } from './served-membership.js';
 import { asksForSpdy, chooseStreamProtocol } from './spdy-upgrade.js';
 import { relaySurvivingExec } from './survive/relay-surviving-exec.js';
-
-/** How long a client may take to read what was sent before the close, say behind `| less`; `ws` cuts it off after 30 s. */
-const CLOSE_TIMEOUT_MS = 60 * 60 * 1000;
-
-// `closeTimeout` is younger than the types.
-const OPTIONS: ServerOptions & { closeTimeout: number } = {
-  noServer: true,
-  clientTracking: false,
-  perMessageDeflate: false,
-  maxPayload: MAX_MESSAGE_BYTES,
-  closeTimeout: CLOSE_TIMEOUT_MS,
-  // Chosen per connection, after upstream; see `acceptWebSocket`.
-  handleProtocols: (_offered, request) => chosenProtocol.get(request) ?? false,
-};
-const acceptor = new WebSocketServer(OPTIONS);
-const chosenProtocol = new WeakMap<IncomingMessage, string>();
 
 /** Over SPDY the same names, without the base64 forms, which are for browsers. */
 const SPDY_PROTOCOLS = [
@@ -145,17 +122,6 @@ async function carry(
   const offered = [upstream.protocol];
   const redial = (over: AbortSignal): Promise<Dialled> => o.redial(offered, AbortSignal.any([signal, over]));
   await new RemoteCommandSession({ tools, call, api, client, upstream, redial }).ended;
-}
-
-/** `ws` does it synchronously, or answers 400 to a malformed handshake itself. */
-function acceptWebSocket(call: UpgradeCall, protocol: string): WebSocket {
-  chosenProtocol.set(call.request, protocol);
-  let accepted: WebSocket | undefined;
-  acceptor.handleUpgrade(call.request, call.socket, call.head, (client) => {
-    accepted = client;
-  });
-  if (accepted === undefined) throw new Error('the WebSocket handshake of the client is malformed');
-  return accepted;
 }
 
 async function acceptSpdyClient(

@@ -29,7 +29,7 @@ export interface RemoteCommandCall {
   readonly target: string;
   /** The client's, as they came. */
   readonly headers: FlatHeaders;
-  readonly session: Session;
+  readonly session: Pick<Session, 'id' | 'kind' | 'target'>;
   /** Who holds the upstream, where it is not the session alone. */
   readonly holder?: () => StreamHolder;
   /** The session has been open before. */

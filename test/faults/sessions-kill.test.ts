@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import type { SessionReport } from '../../src/daemon/daemon.js';
+import type { SessionReport } from '../../src/daemon/session-report.js';
 import { type CommandOutcome, runCommand } from '../support/command-io.js';
 import { DaemonClient } from '../support/daemon-client.js';
 import { type DemoDaemon, startDemoDaemon } from '../support/demo-daemon.js';

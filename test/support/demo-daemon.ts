@@ -13,6 +13,8 @@ export interface DemoDaemon {
   readonly kubeconfig: string;
   /** One per membership of the demo fleet. */
   readonly contexts: readonly string[];
+  /** Ends the daemon, at once or after a drain, and starts another one with the same state. */
+  restart(how: 'kill' | 'drain'): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -62,12 +64,21 @@ export async function startDemoDaemon(o: {
     isTty: false,
     paths: { config: o.folder, data: o.folder },
   });
-  const daemon = await startDaemon({ settings, clock: o.clock ?? systemClock, log, version: '0.0.0-test', env: {} });
+  const options = { settings, clock: o.clock ?? systemClock, log, version: '0.0.0-test', env: {} };
+  let daemon = await startDaemon(options);
   return {
-    daemon,
+    get daemon() {
+      return daemon;
+    },
     emulator,
     kubeconfig: daemon.kubeconfigFile,
     contexts: ['prod', 'edge-store', 'datacenter'],
+    restart: async (how) => {
+      if (how === 'kill') daemon.kill();
+      else await daemon.drain('the test says so');
+      await daemon.closed;
+      daemon = await startDaemon(options);
+    },
     close: async () => {
       daemon.kill();
       await daemon.closed;

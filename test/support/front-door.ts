@@ -199,7 +199,7 @@ export async function openTestFrontDoor(options: TestFrontDoorOptions = {}): Pro
     own: {
       health: { live: () => true, started: () => true, ready: () => true },
       memberships: () => ({ memberships: [] }),
-      sessions: () => ({ live: [], ended: [] }),
+      sessions: async () => ({ live: [], held: [], ended: [] }),
       killSession: (id) => sessions.kill(id),
       quota: () => quota.use(),
       settings: () => ({}),

@@ -12,12 +12,17 @@ import { type DemoDaemon, startDemoDaemon } from './demo-daemon.js';
 export class HeldScene {
   readonly folder: string;
   readonly daemon: DemoDaemon;
-  readonly client: DaemonClient;
+  client: DaemonClient;
 
   private constructor(folder: string, daemon: DemoDaemon) {
     this.folder = folder;
     this.daemon = daemon;
     this.client = new DaemonClient(daemon.kubeconfig, 'prod');
+  }
+
+  async restart(how: 'kill' | 'drain'): Promise<void> {
+    await this.daemon.restart(how);
+    this.client = new DaemonClient(this.daemon.kubeconfig, 'prod');
   }
 
   static async open(

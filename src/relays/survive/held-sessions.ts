@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../base/clock.js';
+import { parseRemoteSession } from '../../kubernetes/remote-session.js';
 import type { HolderOpening, Offsets } from './holder-frames.js';
 
 /** A command whose daemon is lost waits this long for another one. */
 const LOST_LINGER_SECONDS = 600;
 /** What lives for less than this is not worth a file. */
 const SAVE_AFTER_MS = 2000;
+const LOOK_AGAIN_AFTER_MS = 5000;
 
 /** What is needed to join a command again; all that is kept on disk of it. */
 export interface HeldRecord {
@@ -14,14 +16,10 @@ export interface HeldRecord {
   readonly name: string;
   /** Resource name. */
   readonly membership: string;
-  /** `…/pods/P/exec?container=C`. */
+  /** `…/pods/P/exec?container=C&stdin=true…`, without a command. */
   readonly target: string;
   /** The program's name alone: arguments may be secrets. */
   readonly program: string;
-  readonly tty: boolean;
-  readonly stdin: boolean;
-  readonly stdout: boolean;
-  readonly stderr: boolean;
   /** ms since the epoch, as all times here. */
   readonly startedAt: number;
   readonly lostLingerSeconds: number;
@@ -56,6 +54,7 @@ export class HeldSessions {
   readonly #save: (records: readonly HeldRecord[]) => void;
   readonly #records = new Map<string, HeldRecord>();
   readonly #attended = new Set<string>();
+  readonly #lookedAt = new Map<string, number>();
   #lastTurn = 0;
   #saved = '[]';
   #closed = false;
@@ -90,21 +89,31 @@ export class HeldSessions {
     return [...this.#records.values()].filter(({ id }) => !this.#attended.has(id));
   }
 
+  /** Those whose containers have not been asked for a while whether they are still there. */
+  toLookAt(): HeldRecord[] {
+    const now = this.#clock.monotonic();
+    const due = this.waiting().filter(({ id }) => (this.#lookedAt.get(id) ?? -Infinity) + LOOK_AGAIN_AFTER_MS <= now);
+    for (const { id } of due) this.#lookedAt.set(id, now);
+    return due;
+  }
+
   /** Undefined where it is not one that waits. */
   find(id: string): HeldRecord | undefined {
     return this.waiting().find((record) => record.id === id);
   }
 
-  /** Somebody listens to one of those again. */
-  take({ endsAt: _, ...record }: HeldRecord): HeldSession {
-    const session = this.#session(record);
-    this.#attended.add(record.id);
-    return session;
+  /** For somebody who wants to listen to one of those again. */
+  again({ endsAt: _, ...record }: HeldRecord): HeldSession {
+    return this.#session(record);
   }
 
-  /** The container has told that it is there no more. */
-  gone(id: string): void {
-    if (this.#records.delete(id)) this.#saveSoon();
+  /** The container has told how long it will wait, or that it is not there any more. */
+  seen({ id }: HeldRecord, seconds: number | undefined): void {
+    const record = this.#records.get(id);
+    if (record === undefined || this.#attended.has(id)) return;
+    if (seconds === undefined) this.#records.delete(id);
+    else this.#records.set(id, { ...record, endsAt: this.#clock.now() + seconds * 1000 });
+    this.#saveSoon();
   }
 
   /** The last word to the disk; nothing is saved afterwards. */
@@ -115,7 +124,8 @@ export class HeldSessions {
   }
 
   #session(record: HeldRecord): HeldSession {
-    const { id, name, lostLingerSeconds, tty, stdin, stdout, stderr } = record;
+    const { id, name, lostLingerSeconds } = record;
+    const { tty, stdin, stdout, stderr } = parseRemoteSession(record.target);
     return {
       id,
       lostLingerSeconds,
@@ -150,6 +160,7 @@ export class HeldSessions {
   #dropEnded(): void {
     const now = this.#clock.now();
     for (const [id, { endsAt }] of this.#records) if (endsAt !== undefined && endsAt <= now) this.#records.delete(id);
+    for (const id of this.#lookedAt.keys()) if (!this.#records.has(id)) this.#lookedAt.delete(id);
   }
 
   #saveSoon(): void {

@@ -89,8 +89,8 @@ export type HolderFrame =
   | { readonly kind: 'taken' }
   /** An answer to our last word. */
   | { readonly kind: 'bye' }
-  /** The session is there. */
-  | { readonly kind: 'look' }
+  /** The session is there, and would wait for so long. */
+  | { readonly kind: 'look'; readonly seconds: number }
   | { readonly kind: 'beat' };
 
 export type Offsets = Readonly<Record<OutputName, number>>;
@@ -148,9 +148,10 @@ function parseWords(words: readonly string[]): HolderFrame {
     case 'gone':
     case 'taken':
     case 'bye':
-    case 'look':
     case 'beat':
       return { kind: word };
+    case 'look':
+      return { kind: 'look', seconds: count(first) };
     case 'plain':
       return { kind: 'plain', reason: /^[a-z0-9-]{1,40}$/.test(first) ? first : 'unknown' };
     case 'hold': {

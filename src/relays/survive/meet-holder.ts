@@ -12,7 +12,7 @@ export type Hold = Extract<HolderFrame, { kind: 'hold' }>;
 export type Meeting =
   /** `link` is to be listened to. */
   | { readonly kind: 'hold'; readonly link: HolderLink; readonly hold: Hold }
-  | { readonly kind: 'look' }
+  | { readonly kind: 'look'; readonly seconds: number }
   | { readonly kind: 'plain'; readonly reason: string }
   | { readonly kind: 'gone' }
   | { readonly kind: 'taken' }

@@ -54,9 +54,8 @@ export async function relaySurvivingExec(tools: RelayTools, o: SurvivingCall): P
   const held = tools.held.begin({
     id: call.id,
     membership: served.membership.name,
-    target: podExecTarget(remote),
+    target: targetWithoutCommand(remote),
     program: programOf(remote),
-    ...{ tty: remote.tty, stdin: remote.stdin, stdout: remote.stdout, stderr: remote.stderr },
     lingerSeconds,
   });
   const started = await startHeld(tools, o, { remote, target, held, lingerSeconds });
@@ -164,8 +163,14 @@ function notStarted(why: string): CodedError {
   });
 }
 
-function podExecTarget({ podTarget, container }: RemoteSession): string {
-  return `${podTarget}/exec${container === undefined ? '' : `?container=${encodeURIComponent(container)}`}`;
+function targetWithoutCommand(remote: RemoteSession): string {
+  const { podTarget, container } = remote;
+  const flags = (['stdin', 'stdout', 'stderr', 'tty'] as const).filter((flag) => remote[flag]);
+  const query = new URLSearchParams([
+    ...(container === undefined ? [] : [['container', container]]),
+    ...flags.map((flag) => [flag, 'true']),
+  ] as [string, string][]);
+  return `${podTarget}/exec?${query}`;
 }
 
 function programOf({ command }: RemoteSession): string {

@@ -88,7 +88,7 @@ t.test('events reach a listener as they happen, and the listener is forgotten wh
   let listening = 0;
   const at = await openTestFrontDoor({
     own: {
-      sessions: () => ({ live: [{ id: 'x' }], ended: [] }),
+      sessions: async () => ({ live: [{ id: 'x' }], ended: [] }),
       onSessionEvent: (listener) => {
         listening++;
         tell = listener;

@@ -346,10 +346,11 @@ sub admit {
   return unless $waiting->{from} =~ s/^([^\n]{0,99})\n//;
   my ($word, $their_turn, $out, $err, $their_linger) = split / /, $1;
   if ($word ne 'join' || $their_turn < $turn) {
-    syswrite $waiting->{out}, $word eq 'look' ? "look\n" : "taken\n";
+    syswrite $waiting->{out}, $word eq 'look' ? sprintf("look %d\n", $line ? $linger : $heard + $linger - now()) : "taken\n";
     undef $waiting;
     return;
   }
+  $heard = now();
   syswrite $line->{out}, "taken\n" if $line && !length $line->{to};
   hang();
   ($turn, $linger) = ($their_turn, $their_linger);
@@ -417,7 +418,6 @@ for (;;) {
     hang() if defined $n && !$n && !$bye;
   }
   if ($waiting && has($r, $waiting->{in})) {
-    $heard = now();
     my $n = drink($waiting->{in}, \$waiting->{from}, 4096);
     if (defined $n && !$n) { undef $waiting } else { admit() }
   }

@@ -480,14 +480,15 @@ class Holder:
         words = waiting.heard[:at].decode().split(" ")
         del waiting.heard[: at + 1]
         if words[0] != "join" or int(words[1]) < self.turn:
-            waiting.say("look" if words[0] == "look" else "taken")
+            left = self.linger if self.line else self.heard_at + self.linger - now()
+            waiting.say("look %d" % left if words[0] == "look" else "taken")
             pour(waiting.to_say, waiting.fd_out)
             return self.dismiss()
         if self.line and not self.line.to_say:
             self.line.say("taken")
             pour(self.line.to_say, self.line.fd_out)
         self.hang()
-        self.turn, self.linger = int(words[1]), int(words[4])
+        self.turn, self.linger, self.heard_at = int(words[1]), int(words[4]), now()
         for stream in streams:
             stream.skip_to(int(words[2] if stream.name == "out" else words[3]))
             stream.sent = stream.base
@@ -570,7 +571,6 @@ class Holder:
                 self.hang()
             line.heard += received or b""
         if waiting and waiting.fd_in in r:
-            self.heard_at = now()
             received = drink(waiting.fd_in, 4096)
             if received == b"":
                 self.dismiss()

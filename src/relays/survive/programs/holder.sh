@@ -145,6 +145,7 @@ watch() {
     read -r patience <linger || continue
     [ -e lost ] || [ "$patience" -ge 60 ] || patience=60
     [ $idle -lt "$patience" ] || { hang_up; break; }
+    echo $((patience - idle)) >ends
   done
 }
 
@@ -393,7 +394,13 @@ join_there() {
     [ -s pid ] && break
     sleep 0.2 || sleep 1
   done
-  if is_held; then stream; else say gone; fi
+  is_held || { say gone; exit 0; }
+  if [ "$verb" = look ]; then
+    read -r left <ends || read -r left <linger
+    say "look $left"
+  else
+    stream
+  fi
   exit 0
 }
 

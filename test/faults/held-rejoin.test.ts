@@ -1,0 +1,176 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { CommandTerminal } from '../../src/commands/io.js';
+import type { SessionReport } from '../../src/daemon/session-report.js';
+import { type CommandOutcome, runCommand } from '../support/command-io.js';
+import { HeldScene } from '../support/held-scene.js';
+
+/** A terminal whose keys a test presses. */
+class TestTerminal implements CommandTerminal {
+  screen = '';
+  raw = false;
+  readonly started: Promise<void>;
+  #begin = (): void => {};
+  #on: Parameters<CommandTerminal['start']>[0] | undefined;
+  #wake = (): void => {};
+
+  constructor() {
+    this.started = new Promise((resolve) => {
+      this.#begin = resolve;
+    });
+  }
+
+  start(o: Parameters<CommandTerminal['start']>[0]): void {
+    this.#on = o;
+    this.raw = o.raw;
+    o.onResize({ columns: 99, rows: 33 });
+    this.#begin();
+  }
+  pause(): void {}
+  resume(): void {}
+  stop(): void {
+    this.raw = false;
+  }
+  write(bytes: Uint8Array): void {
+    this.screen += Buffer.from(bytes).toString('latin1');
+    this.#wake();
+  }
+  type(text: string): void {
+    this.#on?.onData(Buffer.from(text));
+  }
+  end(): void {
+    this.#on?.onEnd();
+  }
+  async shows(pattern: RegExp): Promise<void> {
+    while (!pattern.test(this.screen)) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+}
+
+function command(scene: HeldScene, args: readonly string[], terminal?: TestTerminal): Promise<CommandOutcome> {
+  const bytes = (chunk: Uint8Array): void => terminal?.write(chunk);
+  const changes = terminal === undefined ? {} : { terminal: () => terminal, outBytes: bytes, errBytes: bytes };
+  return runCommand(args, { folder: scene.folder, stateDir: join(scene.folder, 'state'), changes });
+}
+
+async function held(scene: HeldScene): Promise<SessionReport['held']> {
+  const { out } = await command(scene, ['sessions', '-o', 'json']);
+  return (JSON.parse(out) as SessionReport).held;
+}
+
+for (const how of ['kill', 'drain'] as const) {
+  t.test(`after a ${how} of the daemon: listed, and joined again with all that it has`, async (t) => {
+    // A drain takes its time.
+    const sets = how === 'kill' ? (['debian', 'python', 'script'] as const) : (['debian'] as const);
+    const scene = await HeldScene.open(t, sets);
+    for (const set of sets) {
+      await t.test(set, async (t) => {
+        const client = scene.exec(set, ['bash', '--norc', '-i'], { tty: true });
+        await client.type('X=42; echo ready$((1+1))\r');
+        await client.until(/ready2/);
+        t.strictSame(await held(scene), [], 'one that is listened to does not wait');
+        await scene.restart(how);
+        t.not(await client.exitCode(), 0);
+        if (how === 'drain') {
+          t.match(client.status.message, /goes on in its container for 10 min.*sessions rejoin [a-z0-9]+$/);
+        }
+        const [session] = await held(scene);
+        t.match(session, {
+          membership: 'prod',
+          target: `default/${set}`,
+          container: 'main',
+          program: 'bash',
+          tty: true,
+        });
+        const { out } = await command(scene, ['sessions']);
+        t.match(out, new RegExp(`WAITS .*\n${session?.id} +prod +default/${set} \\(main\\) +bash at a terminal`));
+        const file = join(scene.folder, 'state', 'held-sessions.json');
+        t.equal(statSync(file).mode & 0o777, 0o600);
+        t.notMatch(readFileSync(file, 'utf8'), /norc/, 'arguments are not kept');
+
+        const terminal = new TestTerminal();
+        const rejoined = command(scene, ['sessions', 'rejoin', session?.id ?? ''], terminal);
+        await terminal.started;
+        t.equal(terminal.raw, true);
+        terminal.type('echo x=$X $(stty size)\r');
+        await terminal.shows(/x=42 33 99\r\n/);
+        t.strictSame(await held(scene), []);
+        // It survives the cutoff again.
+        scene.cut('reset');
+        terminal.type('echo again=$X; exit 6\r');
+        t.match(await rejoined, { code: 6 });
+        t.match(terminal.screen, /again=42/);
+        await scene.untilClean();
+        t.strictSame(await held(scene), []);
+      });
+    }
+  });
+}
+
+t.test('without a terminal: input, both outputs and the exit code', async (t) => {
+  const scene = await HeldScene.open(t, ['busybox']);
+  const client = scene.exec('busybox', ['sh', '-c', 'echo first; read -r a; echo "got $a"; echo err >&2; exit 3']);
+  await client.until(/first/);
+  await scene.restart('kill');
+  const [session] = await held(scene);
+  const terminal = new TestTerminal();
+  const rejoined = command(scene, ['sessions', 'rejoin', session?.id ?? ''], terminal);
+  await terminal.started;
+  terminal.type('word\n');
+  terminal.end();
+  t.match(await rejoined, { code: 3 });
+  t.match(terminal.screen, /got word\n/);
+  t.match(terminal.screen, /err\n/);
+  await scene.untilClean();
+});
+
+t.test('a client that has left for a while, with exec.linger', async (t) => {
+  const scene = await HeldScene.open(t, ['debian'], { flags: { 'exec.linger': '1h' } });
+  const client = scene.exec('debian', ['bash', '--norc', '-i'], { tty: true });
+  await client.type('X=1\r');
+  await client.until(/X=1/);
+  client.webSocket.terminate();
+  let session: SessionReport['held'][number] | undefined;
+  while (session === undefined) [session] = await held(scene);
+  t.ok(Math.abs((session.endsAt ?? 0) - Date.now() - 3_600_000) < 20_000, 'for an hour');
+  const terminal = new TestTerminal();
+  const rejoined = command(scene, ['sessions', 'rejoin', session.id], terminal);
+  await terminal.started;
+  terminal.type('exit $X\r');
+  t.match(await rejoined, { code: 1 });
+  await scene.untilClean();
+});
+
+t.test('what does not run any more is not listed, and cannot be joined', async (t) => {
+  const scene = await HeldScene.open(t, ['debian']);
+  const client = scene.exec('debian', ['sh', '-c', 'echo $PPID; cat']);
+  await client.until(/\d+\n/);
+  await scene.restart('kill');
+  const { id } = (await held(scene))[0] ?? { id: '' };
+  process.kill(Number(client.out.trim()), 'SIGKILL');
+  await refused(t, scene, id, /does not run any more/);
+  t.strictSame(await held(scene), []);
+  await refused(t, scene, id, /no session .* waits in a container; none does/);
+  await refused(t, scene, 'nosuch', /none does/);
+});
+
+async function refused(t: Test, scene: HeldScene, id: string, message: RegExp): Promise<void> {
+  const { code, err } = await command(scene, ['sessions', 'rejoin', id], new TestTerminal());
+  t.equal(code, 1);
+  t.match(err, message);
+}
+
+t.test('rejoining takes the hub token, and a policy that allows exec', async (t) => {
+  const scene = await HeldScene.open(t, ['debian']);
+  const client = scene.exec('debian', ['cat']);
+  await client.type('x');
+  await client.until(/x/);
+  await scene.restart('kill');
+  const [session] = await held(scene);
+  const path = `/-/sessions/${session?.id}/rejoin`;
+  t.equal((await scene.client.askHub(scene.daemon.daemon.hubUrl, path, 'GET')).status, 401);
+});
