@@ -5,7 +5,7 @@ import { describeError, UsageError } from '../base/errors.js';
 import { createLogger } from '../base/log.js';
 import { startDemoFleet } from '../emulator/demo-fleet.js';
 import { type EmulatedMembership, type Emulator, startEmulator } from '../emulator/emulator.js';
-import { aboutError, ERROR_NAMES } from '../emulator/google/error-catalogue.js';
+import { ALL_ERROR_NAMES, aboutError } from '../emulator/google/error-catalogue.js';
 import { CUT_FORMS, parseFault } from '../emulator/google/faults.js';
 import { createRealCluster } from '../emulator/real-cluster.js';
 import type { CommandIo } from './io.js';
@@ -111,13 +111,13 @@ Faults while it runs:
 }
 
 export function faultList(): string {
-  const errors = ERROR_NAMES.map((name) => `  ${name.padEnd(34)} ${aboutError(name)}`);
+  const errors = ALL_ERROR_NAMES.map((name) => `  ${name.padEnd(34)} ${aboutError(name)}`);
   return `Forms of a cut ("form"): ${CUT_FORMS.join(', ')}
 
 Errors ("answer"):
 ${errors.join('\n')}
 
 Other fields of a fault: cutAfterMs, cutAfterBytes, agentLost, slowHeadersMs, rttMs, tokenExpired, unreachable,
-deniedPermissions, membership, times, match (request, upgrade, watch or control).
+deniedPermissions, membership, serviceAccount, times, match (request, upgrade, watch, control or token).
 `;
 }

@@ -64,6 +64,10 @@ export interface Emulator {
   /** For `/-/emulator/...`. */
   readonly adminToken: string;
   issueToken(o: { user: string; groups?: readonly string[]; expiresInSeconds?: number }): string;
+  /** A workload's own token, for the exchange of federated tokens at `/v1/token`. */
+  issueSubjectToken(o: { user: string; groups?: readonly string[] }): string;
+  /** A login of another person, as `refreshToken`. */
+  issueRefreshToken(o: { user: string; groups?: readonly string[] }): string;
   /** The content of a service account's key file, for the jwt-bearer grant. */
   issueServiceAccountKey(email: string): Record<string, string>;
   readonly faults: Faults;
@@ -192,6 +196,8 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
     refreshToken: tokens.issueRefreshToken({ user: DEFAULT_USER }),
     adminToken,
     issueToken,
+    issueSubjectToken: (o) => tokens.issueSubjectToken(o),
+    issueRefreshToken: (o) => tokens.issueRefreshToken(o),
     issueServiceAccountKey: (email) =>
       tokens.createServiceAccountKey({
         email,

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { UsageError } from '../../base/errors.js';
 import { headerValue } from '../../base/flat-headers.js';
 import { type Answer, googleError, headersOf, jsonAnswer, notFoundPage } from './answers.js';
-import { aboutError, ERROR_NAMES } from './error-catalogue.js';
+import { ALL_ERROR_NAMES, aboutError } from './error-catalogue.js';
 import { CUT_FORMS, FAULT_MATCHES, type Faults, parseCut, parseFault } from './faults.js';
 import { readObject } from './http-body.js';
 
@@ -37,7 +37,7 @@ export class AdminApi {
     }
     const what = `${request.method} ${path}`;
     if (what === `GET ${FAULTS}`) {
-      const answers = Object.fromEntries(ERROR_NAMES.map((name) => [name, aboutError(name)]));
+      const answers = Object.fromEntries(ALL_ERROR_NAMES.map((name) => [name, aboutError(name)]));
       return jsonAnswer({
         faults: this.#faults.list(),
         activeStreams: this.#activeStreams(),

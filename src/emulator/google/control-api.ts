@@ -6,7 +6,7 @@ import type { Caller } from '../cluster-backend.js';
 import { type Answer, googleError, headersOf, jsonAnswer, notFoundPage } from './answers.js';
 import { pause } from './data-path.js';
 import type { EmulatedFleet, EmulatedProject } from './emulated-fleet.js';
-import { type ErrorName, errorAnswer } from './error-catalogue.js';
+import { type AnyErrorName, errorAnswer } from './error-catalogue.js';
 import type { Faults } from './faults.js';
 import { readObject } from './http-body.js';
 import { generatedCredentials, membershipResource } from './hub-resources.js';
@@ -36,6 +36,8 @@ interface Call {
   readonly caller: Caller;
   readonly unreachable: readonly string[];
   readonly deniedPermissions: readonly string[];
+  /** Where it had to be read before the route was known. */
+  readonly body: Readonly<Record<string, unknown>> | undefined;
 }
 
 interface Route {
@@ -117,6 +119,8 @@ export class ControlApi {
     });
     if (answer === undefined) return;
     request.resume();
+    // By its own clock, which a test may have set wrong.
+    response.setHeader('Date', new Date(clock.now()).toUTCString());
     response.writeHead(answer.status, headersOf(answer)).end(answer.body);
   }
 
@@ -125,9 +129,15 @@ export class ControlApi {
     const mark = target.indexOf('?');
     const path = mark === -1 ? target : target.slice(0, mark);
     const query = new URLSearchParams(mark === -1 ? '' : target.slice(mark + 1));
-    const oauth = await answerOAuth(request, path, { tokens, clock });
+    const oauth = await answerOAuth(request, path, { tokens, faults, clock, signal });
     if (oauth !== undefined) return oauth;
-    const plan = faults.plan({ kind: 'control', streams: false, ...this.#membershipOf(target) });
+    const body = path.endsWith(':generateAccessToken') ? await readObject(request) : undefined;
+    const plan = faults.plan({
+      kind: 'control',
+      streams: false,
+      ...this.#membershipOf(target),
+      ...(body === undefined ? {} : { serviceAccounts: serviceAccountsOf(path, body) }),
+    });
     await pause(clock, plan, signal);
     const route = this.#routes.find(({ method, path: known }) => method === request.method && known.test(path));
     if (route === undefined) return notFoundPage(target);
@@ -135,7 +145,7 @@ export class ControlApi {
     const parts = (route.path.exec(path) ?? []).slice(1).map(decodeSegment);
     if (caller === undefined || plan.tokenExpired) return this.#error('unauthenticated', { parts, target });
     const { unreachable, deniedPermissions } = plan;
-    const call: Call = { request, target, parts, query, caller, unreachable, deniedPermissions };
+    const call: Call = { request, target, parts, query, caller, unreachable, deniedPermissions, body };
     const [permission, refusal] = route.needs ?? [];
     if (refusal !== undefined && deniedPermissions.includes(permission ?? '')) return this.#error(refusal, call);
     if (plan.answer !== undefined) return this.#error(plan.answer, call);
@@ -200,7 +210,7 @@ export class ControlApi {
 
   async #generateAccessToken(call: Call): Promise<Answer> {
     const [email = ''] = call.parts;
-    const { scope, lifetime = '3600s' } = await readObject(call.request);
+    const { scope, lifetime = '3600s' } = call.body ?? {};
     const seconds = Number(/^(\d{1,6})(?:\.\d+)?s$/.exec(String(lifetime))?.[1] ?? Number.NaN);
     if (!Array.isArray(scope) || scope.length === 0) {
       return googleError(400, 'INVALID_ARGUMENT', 'The request must include at least one scope.');
@@ -231,7 +241,7 @@ export class ControlApi {
     return id === undefined ? {} : { membership: id };
   }
 
-  #error(name: ErrorName, call: { parts: readonly string[]; target: string; caller?: Caller }): Answer {
+  #error(name: AnyErrorName, call: { parts: readonly string[]; target: string; caller?: Caller }): Answer {
     const [, projectName = '-', location = '-', membership = '-'] = call.parts;
     const project = this.#parts.fleet.project(projectName);
     return errorAnswer(name, {
@@ -252,6 +262,13 @@ function projectDenied(project: string): Answer {
     'PERMISSION_DENIED',
     `The caller does not have permission on project '${project}', or it does not exist.`,
   );
+}
+
+/** Everybody on the way of an impersonation: delegates are written as resources. */
+function serviceAccountsOf(path: string, body: Readonly<Record<string, unknown>>): string[] {
+  const target = /serviceAccounts\/([^/:]+):/.exec(path)?.[1] ?? '';
+  const delegates = Array.isArray(body['delegates']) ? body['delegates'] : [];
+  return [...delegates.map((name) => String(name).split('/').at(-1) ?? ''), decodeSegment(target)];
 }
 
 function decodeSegment(segment: string): string {

@@ -12,7 +12,7 @@ import { type Answer, answerBytes, headersOf } from './answers.js';
 import { afterLag, type Connections } from './connections.js';
 import type { DataTarget } from './data-target.js';
 import { collectionOf, type EmulatedFleet, type EmulatedMembership } from './emulated-fleet.js';
-import { type ErrorName, errorAnswer } from './error-catalogue.js';
+import { type AnyErrorName, errorAnswer } from './error-catalogue.js';
 import { type CutForm, type FaultPlan, type FaultSubject, type Faults, RESETS } from './faults.js';
 import type { CuttableResponse } from './metered-response.js';
 import type { Quota } from './quota.js';
@@ -185,7 +185,7 @@ export class DataPath {
     const plan = faults.plan(subject);
     const caller = tokens.callerOf(headerValue(rawHeaders, 'authorization'));
     const project = fleet.project(at.project);
-    const refused = (name: ErrorName, permission?: string): Verdict => {
+    const refused = (name: AnyErrorName, permission?: string): Verdict => {
       const context = {
         ...(permission === undefined ? {} : { permission }),
         projectNumber: project?.number ?? at.project,

@@ -1,5 +1,6 @@
 import { failureStatus } from '../../kubernetes/status.js';
 import { type Answer, googleError, htmlPage, jsonAnswer, notFoundPage } from './answers.js';
+import { IDENTITY_ERRORS, type IdentityErrorName } from './identity-errors.js';
 
 /** What an error's text names. */
 export interface ErrorContext {
@@ -188,7 +189,12 @@ const CATALOGUE = {
   },
   'service-account-token-denied': {
     about: 'iamcredentials refuses to mint a token for a service account',
-    answer: (at) => permissionDenied('iam.serviceAccounts.getAccessToken', at),
+    answer: () =>
+      googleError(
+        403,
+        'PERMISSION_DENIED',
+        "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).",
+      ),
   },
   'spdy-refused-400': {
     about: 'the other page that refuses SPDY',
@@ -272,21 +278,26 @@ const CATALOGUE = {
   },
 } as const satisfies Readonly<Record<string, CatalogueEntry>>;
 
+/** Of the gateway and the fleet API. */
 export type ErrorName = keyof typeof CATALOGUE;
+export type AnyErrorName = ErrorName | IdentityErrorName;
+
+const ALL: Readonly<Record<AnyErrorName, CatalogueEntry>> = { ...CATALOGUE, ...IDENTITY_ERRORS };
 
 export const ERROR_NAMES = Object.keys(CATALOGUE) as readonly ErrorName[];
+export const ALL_ERROR_NAMES = Object.keys(ALL) as readonly AnyErrorName[];
 
-export function isErrorName(name: string): name is ErrorName {
-  return Object.hasOwn(CATALOGUE, name);
+export function isErrorName(name: string): name is AnyErrorName {
+  return Object.hasOwn(ALL, name);
 }
 
 /** What the error means, for people who choose one. */
-export function aboutError(name: ErrorName): string {
-  return CATALOGUE[name].about;
+export function aboutError(name: AnyErrorName): string {
+  return ALL[name].about;
 }
 
-export function errorAnswer(name: ErrorName, at: ErrorContext): Answer {
-  return CATALOGUE[name].answer(at);
+export function errorAnswer(name: AnyErrorName, at: ErrorContext): Answer {
+  return ALL[name].answer(at);
 }
 
 function resourceOf(at: ErrorContext): string {

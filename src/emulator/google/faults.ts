@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { UsageError } from '../../base/errors.js';
-import { type ErrorName, isErrorName } from './error-catalogue.js';
+import { type AnyErrorName, isErrorName } from './error-catalogue.js';
 
 /**
  * How a stream ends early. `fin` ends TLS and TCP in order, `close-1006` ends TCP without a word of TLS or WebSocket.
@@ -25,9 +25,12 @@ export const CUT_FORMS = [
 /** The forms that are a TCP reset wherever there is no HTTP/2. */
 export const RESETS: ReadonlySet<CutForm> = new Set(['reset', 'rst-stream', 'goaway']);
 
-/** `request` is any data path call that is no upgrade, `watch` those of them that stream (watches and `logs -f`). */
+/**
+ * `request` is any data path call that is no upgrade, `watch` those of them that stream (watches and `logs -f`). `token` is
+ * the OAuth token endpoint and the exchange of federated tokens, which nothing else is meant by.
+ */
 export type FaultMatch = (typeof FAULT_MATCHES)[number];
-export const FAULT_MATCHES = ['request', 'upgrade', 'watch', 'control'] as const;
+export const FAULT_MATCHES = ['request', 'upgrade', 'watch', 'control', 'token'] as const;
 
 export interface Fault {
   /** Ends a stream this long after it was handed to the cluster. */
@@ -44,8 +47,10 @@ export interface Fault {
   readonly rttMs?: number;
   /** Every access token counts as expired. */
   readonly tokenExpired?: boolean;
-  /** The call answers with this row of the error catalogue. Control calls only where `match` says so. */
-  readonly answer?: ErrorName;
+  /** The call answers with this row of the error catalogue. Control and token calls only where `match` says so. */
+  readonly answer?: AnyErrorName;
+  /** Only calls of the IAM Credentials API that ask for this service account, as the target or on the way to it. */
+  readonly serviceAccount?: string;
   /** `memberships.list` over all locations leaves these out and names them as unreachable. */
   readonly unreachable?: readonly string[];
   /** Permissions that nobody has: testIamPermissions leaves them out, and whoever needs one is refused. */
@@ -63,15 +68,17 @@ export interface ActiveFault extends Fault {
 
 /** What a call is, as far as faults ask. */
 export interface FaultSubject {
-  readonly kind: 'control' | 'request' | 'upgrade';
+  readonly kind: 'control' | 'request' | 'upgrade' | 'token';
   /** A plain call that streams. */
   readonly streams: boolean;
   readonly membership?: string;
+  /** That an impersonation asks for. */
+  readonly serviceAccounts?: readonly string[];
 }
 
 /** What the faults in force mean for one call. */
 export interface FaultPlan {
-  readonly answer?: ErrorName;
+  readonly answer?: AnyErrorName;
   readonly tokenExpired: boolean;
   readonly slowHeadersMs: number;
   readonly rttMs: number;
@@ -139,7 +146,7 @@ export class Faults {
 
   /** What holds for this call. Of two faults that say the same thing, the older wins and the younger is kept for later. */
   plan(subject: FaultSubject): FaultPlan {
-    let answer: ErrorName | undefined;
+    let answer: AnyErrorName | undefined;
     let cut: FaultPlan['cut'];
     let tokenExpired = false;
     let slowHeadersMs = 0;
@@ -149,8 +156,8 @@ export class Faults {
     for (const entry of [...this.#entries]) {
       const { fault } = entry;
       if (!matches(fault, subject)) continue;
-      const dataPath = subject.kind !== 'control';
-      const isAnswer = fault.answer !== undefined && (dataPath || fault.match === 'control');
+      const dataPath = subject.kind === 'request' || subject.kind === 'upgrade';
+      const isAnswer = fault.answer !== undefined && (dataPath || fault.match === subject.kind);
       const isAgentLost = fault.agentLost === true && dataPath;
       const isCut =
         (fault.cutAfterMs !== undefined || fault.cutAfterBytes !== undefined) &&
@@ -172,7 +179,7 @@ export class Faults {
         tokenExpired = true;
         used = true;
       }
-      if (fault.unreachable !== undefined && !dataPath) {
+      if (fault.unreachable !== undefined && subject.kind === 'control') {
         unreachable.push(...fault.unreachable);
         used = true;
       }
@@ -207,11 +214,16 @@ export class Faults {
   }
 }
 
-function matches(filter: { membership?: string; match?: FaultMatch }, subject: FaultSubject): boolean {
-  if (filter.membership !== undefined && filter.membership !== subject.membership) return false;
+function matches(
+  filter: { membership?: string; serviceAccount?: string; match?: FaultMatch },
+  subject: FaultSubject,
+): boolean {
+  const { membership, serviceAccount } = filter;
+  if (membership !== undefined && membership !== subject.membership) return false;
+  if (serviceAccount !== undefined && subject.serviceAccounts?.includes(serviceAccount) !== true) return false;
   switch (filter.match) {
     case undefined:
-      return true;
+      return subject.kind !== 'token';
     case 'watch':
       return subject.kind === 'request' && subject.streams;
     default:
@@ -222,7 +234,7 @@ function matches(filter: { membership?: string; match?: FaultMatch }, subject: F
 const NUMBERS = ['cutAfterMs', 'cutAfterBytes', 'slowHeadersMs', 'rttMs', 'times'] as const;
 const FLAGS = ['agentLost', 'tokenExpired'] as const;
 const LISTS = ['unreachable', 'deniedPermissions'] as const;
-const KNOWN: readonly string[] = [...NUMBERS, ...FLAGS, ...LISTS, 'form', 'answer', 'membership', 'match'];
+const KNOWN: readonly string[] = [...NUMBERS, ...FLAGS, ...LISTS, 'form', 'answer', 'membership', 'serviceAccount', 'match'];
 
 /** Reads a fault from JSON or from a caller. Throws UsageError. */
 export function parseFault(value: unknown): Fault {
@@ -244,11 +256,14 @@ export function parseFault(value: unknown): Fault {
   }
   oneOf(fault, 'form', CUT_FORMS);
   oneOf(fault, 'match', FAULT_MATCHES);
-  const { answer, membership } = fault;
+  const { answer, membership, serviceAccount } = fault;
   if (answer !== undefined && (typeof answer !== 'string' || !isErrorName(answer))) {
     throw bad(`unknown answer ${JSON.stringify(answer)}; GET /-/emulator/faults lists them`);
   }
   if (membership !== undefined && typeof membership !== 'string') throw bad('"membership" is a membership id');
+  if (serviceAccount !== undefined && typeof serviceAccount !== 'string') {
+    throw bad('"serviceAccount" is an e-mail address');
+  }
   for (const key of LISTS) {
     const list = fault[key];
     if (list !== undefined && !(Array.isArray(list) && list.every((item) => typeof item === 'string'))) {

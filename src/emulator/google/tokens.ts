@@ -11,6 +11,8 @@ export interface IssuedToken {
 /** Google's own lifetime of an access token. */
 export const TOKEN_SECONDS = 3600;
 const DAY_SECONDS = 24 * 3600;
+/** How wrong the clock of a signer may be. */
+const SKEW_SECONDS = 300;
 
 /** Every credential of the emulator: random, so that only who was given one gets in, and forgotten at exit. */
 export class Tokens {
@@ -18,6 +20,7 @@ export class Tokens {
   readonly #access = new Map<string, { readonly caller: Caller; readonly expiresAt: number }>();
   readonly #refresh = new Map<string, Caller>();
   readonly #serviceAccounts = new Map<string, string>();
+  readonly #subjects = new Map<string, Caller>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -35,6 +38,17 @@ export class Tokens {
     const token = `1//emulator-${randomBytes(24).toString('base64url')}`;
     this.#refresh.set(token, { user: caller.user, groups: caller.groups ?? [] });
     return token;
+  }
+
+  /** A token of a workload's own provider, for the exchange at `/v1/token`. */
+  issueSubjectToken(caller: { user: string; groups?: readonly string[] }): string {
+    const token = `workload-${randomBytes(24).toString('base64url')}`;
+    this.#subjects.set(token, { user: caller.user, groups: caller.groups ?? [] });
+    return token;
+  }
+
+  callerOfSubjectToken(token: string): Caller | undefined {
+    return this.#subjects.get(token);
   }
 
   /** Whose bearer token it is, if it is one of ours and still good. */
@@ -75,16 +89,24 @@ export class Tokens {
     };
   }
 
-  /** Whose signed JWT it is (RS256, not expired, issued by a key of ours), or undefined. */
-  callerOfAssertion(assertion: string): Caller | undefined {
+  /** Whose signed JWT it is (RS256, by a key of ours), or what is wrong with it. */
+  callerOfAssertion(assertion: string): Caller | 'bad signature' | 'bad time' {
     const [head = '', claims = '', signature = ''] = assertion.split('.');
-    const { iss, exp } = decodePart(claims);
-    if (decodePart(head)['alg'] !== 'RS256' || typeof iss !== 'string' || typeof exp !== 'number') return undefined;
+    const { iss, iat, exp } = decodePart(claims);
+    if (decodePart(head)['alg'] !== 'RS256' || typeof iss !== 'string') return 'bad signature';
     const key = this.#serviceAccounts.get(iss);
-    if (key === undefined || exp * 1000 <= this.#clock.now()) return undefined;
+    if (key === undefined) return 'bad signature';
     const signed = Buffer.from(`${head}.${claims}`);
     const good = verify('RSA-SHA256', signed, createPublicKey(key), Buffer.from(signature, 'base64url'));
-    return good ? { user: iss, groups: [] } : undefined;
+    if (!good) return 'bad signature';
+    const now = this.#clock.now() / 1000;
+    const timely =
+      typeof iat === 'number' &&
+      typeof exp === 'number' &&
+      iat <= now + SKEW_SECONDS &&
+      exp > now - SKEW_SECONDS &&
+      exp - iat <= TOKEN_SECONDS + SKEW_SECONDS;
+    return timely ? { user: iss, groups: [] } : 'bad time';
   }
 
   #forgetOld(): void {

@@ -1,4 +1,3 @@
-import { createSign } from 'node:crypto';
 import { once } from 'node:events';
 import t from 'tap';
 import { parse } from 'yaml';
@@ -104,51 +103,6 @@ t.test('projects, permissions and services answer as Google does', async (t) => 
   t.match(await bench.json('/oauth2/v3/userinfo'), { email: 'dev@example.com' });
   t.match((await bench.call('/nothing')).headers, { 'content-type': /text\/html/ });
 });
-
-t.test(
-  'tokens are minted for service accounts, refresh tokens and signed assertions, and for nothing else',
-  async (t) => {
-    const bench = await openGoogleBench(t);
-    const { emulator } = bench;
-    const mint = `/v1/projects/-/serviceAccounts/sa@p.iam.gserviceaccount.com:generateAccessToken`;
-    const minted = await bench.json(mint, {
-      method: 'POST',
-      body: '{"delegates":null,"scope":["x"],"lifetime":"3600s"}',
-    });
-    t.match(minted['expireTime'], /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'no fraction of a second');
-    t.match(await bench.json(`${PROD}/version`, { token: String(minted['accessToken']) }), {
-      caller: { user: 'sa@p.iam.gserviceaccount.com' },
-    });
-    const tooLong = await bench.call(mint, { method: 'POST', body: '{"scope":["x"],"lifetime":"7200s"}' });
-    t.equal(tooLong.status, 400);
-
-    const grant = (fields: Record<string, string>) =>
-      bench.call('/token', { method: 'POST', token: null, body: new URLSearchParams(fields).toString() });
-    const refreshed = await grant({ grant_type: 'refresh_token', refresh_token: emulator.refreshToken, scope: 'a b' });
-    const answer = JSON.parse(refreshed.body) as { access_token: string; scope: string };
-    t.equal(answer.scope, 'a b');
-    t.match(await bench.json(`${PROD}/version`, { token: answer.access_token }), {
-      caller: { user: 'dev@example.com' },
-    });
-    t.match((await grant({ grant_type: 'refresh_token', refresh_token: 'guess' })).body, /invalid_grant/);
-
-    const key = emulator.issueServiceAccountKey('robot@p.iam.gserviceaccount.com');
-    const claims = {
-      iss: key['client_email'],
-      scope: 'a',
-      aud: key['token_uri'],
-      exp: Math.floor(Date.now() / 1000) + 60,
-    };
-    const signed = [{ alg: 'RS256', typ: 'JWT' }, claims]
-      .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
-      .join('.');
-    const signature = createSign('RSA-SHA256').update(signed).sign(String(key['private_key'])).toString('base64url');
-    const grantType = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
-    const robot = JSON.parse((await grant({ grant_type: grantType, assertion: `${signed}.${signature}` })).body);
-    t.match(await bench.json('/oauth2/v3/userinfo', { token: robot.access_token }), { email: /^robot@/ });
-    t.equal((await grant({ grant_type: grantType, assertion: `${signed}.AAAA` })).status, 400);
-  },
-);
 
 t.test('a request reaches the cluster byte for byte, without prefix and credential', async (t) => {
   const bench = await openGoogleBench(t);
