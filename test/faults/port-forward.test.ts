@@ -270,6 +270,14 @@ story('a slow client does not hold up others for ever', async (t, { scene, clien
   t.strictSame([mine.error.text, (await mine.error.ended()).end], ['', 'fin']);
 });
 
+story('who switches accounts gets a tunnel of their own', async (t, { scene, client, pod }) => {
+  scene.at.tokens.principal = { ...scene.at.tokens.principal, account: 'ops@example.com' };
+  const [other, otherPod] = await Promise.all([scene.webSocketClient(), scene.podEnd()]);
+  t.equal(scene.at.sessions.live()[0]?.sharing, 1);
+  await roundTrip(t, client, pod, 'as before');
+  await roundTrip(t, other, otherPod, 'as somebody else');
+});
+
 story('the daemon stops: sessions end with the reason', async (t, { scene, client, pod }) => {
   await Promise.all([client.open(8080), pod.connection()]);
   scene.at.door.destroy();

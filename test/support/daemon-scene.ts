@@ -3,7 +3,7 @@ import * as https from 'node:https';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { parse } from 'yaml';
-import { systemClock } from '../../src/base/clock.js';
+import { type Clock, systemClock } from '../../src/base/clock.js';
 import { createLogger, silentLogger } from '../../src/base/log.js';
 import { type RunningDaemon, startDaemon } from '../../src/daemon/daemon.js';
 import { loadSettings, type Settings } from '../../src/daemon/settings.js';
@@ -52,8 +52,18 @@ export interface DaemonScene {
 export async function daemonScene(
   t: Test,
   ids: readonly string[],
-  /** For a second scene of the same test. */
-  { name }: { name?: string } = {},
+  {
+    name,
+    clock = systemClock,
+    env = {},
+  }: {
+    /** For a second scene of the same test. */
+    name?: string;
+    /** The daemons'; the emulator has the system's. */
+    clock?: Clock;
+    /** The daemons'. */
+    env?: Readonly<Record<string, string>>;
+  } = {},
 ): Promise<DaemonScene> {
   const folder = name === undefined ? t.testdir({}) : join(t.testdirName, name);
   mkdirSync(folder, { recursive: true });
@@ -100,13 +110,13 @@ export async function daemonScene(
       const load = (): Settings =>
         loadSettings({
           flags,
-          env: {},
+          env,
           configFile: config,
           isTty: false,
           paths: { config: folder, data: folder },
         });
       const log = createLogger({ level: 'trace', format: 'json', write: (line) => void logs.push(line) });
-      const options = { settings: load(), loadSettings: load, clock: systemClock, log, version: '0.0.0', env: {} };
+      const options = { settings: load(), loadSettings: load, clock, log, version: '0.0.0', env };
       const daemon = await startDaemon(options);
       daemons.push(daemon);
       return daemon;
