@@ -44,7 +44,7 @@ interface Route {
   readonly method: 'GET' | 'POST';
   readonly path: RegExp;
   /** What the caller must have, and what is said to one who has it not. */
-  readonly needs?: readonly [string, ErrorName];
+  readonly needs?: readonly [string, AnyErrorName];
   answer(call: Call): Answer | Promise<Answer>;
 }
 

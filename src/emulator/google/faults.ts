@@ -234,7 +234,16 @@ function matches(
 const NUMBERS = ['cutAfterMs', 'cutAfterBytes', 'slowHeadersMs', 'rttMs', 'times'] as const;
 const FLAGS = ['agentLost', 'tokenExpired'] as const;
 const LISTS = ['unreachable', 'deniedPermissions'] as const;
-const KNOWN: readonly string[] = [...NUMBERS, ...FLAGS, ...LISTS, 'form', 'answer', 'membership', 'serviceAccount', 'match'];
+const KNOWN: readonly string[] = [
+  ...NUMBERS,
+  ...FLAGS,
+  ...LISTS,
+  'form',
+  'answer',
+  'membership',
+  'serviceAccount',
+  'match',
+];
 
 /** Reads a fault from JSON or from a caller. Throws UsageError. */
 export function parseFault(value: unknown): Fault {
