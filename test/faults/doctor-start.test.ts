@@ -83,6 +83,32 @@ t.test('port: another program has a membership’s', async (t) => {
   );
 });
 
+t.test(
+  'configuration: an authority of Google’s that is not there, and a service whose record is damaged',
+  async (t) => {
+    const machine = await scene.machine(t, { daemon: false });
+    const settings = parse(readFileSync(machine.config, 'utf8')) as { endpoints: { caFile: string } };
+    writeFileSync(join(machine.folder, 'service.json'), '{');
+    const damaged = await machine.report(['--config', machine.config]);
+    t.match(
+      damaged.checks.find(({ id }) => id === 'environment'),
+      { status: 'fail', message: /service\.json is damaged/ },
+    );
+    settings.endpoints.caFile = '/nowhere/ca.pem';
+    writeFileSync(machine.config, JSON.stringify(settings));
+    assertFirst(t, await machine.report(['--config', machine.config]), {
+      first: 'configuration',
+      message: /endpoints\.caFile: cannot read \/nowhere\/ca\.pem/,
+      next: /^ls -l \/nowhere\/ca\.pem$/,
+    });
+    assertFirst(t, await machine.report(['--config', '/nowhere/config.yaml']), {
+      first: 'configuration',
+      message: /cannot read the config file \/nowhere\/config\.yaml: ENOENT/,
+      next: /^ls -l \/nowhere\/config\.yaml$/,
+    });
+  },
+);
+
 t.test('configuration: nothing to serve', async (t) => {
   const machine = await scene.machine(t, { daemon: false });
   rmSync(machine.config);

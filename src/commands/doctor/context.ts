@@ -86,9 +86,18 @@ export class Context {
     return this.#once('service', () => readRecord(this.io));
   }
 
+  /** The service that can be started; one that is damaged is as good as none. */
+  usableService(): ServiceRecord | undefined {
+    try {
+      return this.service();
+    } catch {
+      return undefined;
+    }
+  }
+
   inForce(): Promise<InForce> {
     return this.#once('in force', async () =>
-      chooseInForce({ own: this.own(), io: this.io, daemon: await this.daemon(), service: this.service() }),
+      chooseInForce({ own: this.own(), io: this.io, daemon: await this.daemon(), service: this.usableService() }),
     );
   }
 

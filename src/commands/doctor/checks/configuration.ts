@@ -1,6 +1,8 @@
 import { UsageError } from '../../../base/errors.js';
 import type { Settings } from '../../../daemon/settings.js';
+import { failOf } from '../advice.js';
 import { type Check, type Finding, fail, ok } from '../check.js';
+import type { Context } from '../context.js';
 import { namesSomething } from '../in-force.js';
 
 /** Can the settings be read, and do they name a fleet? */
@@ -28,6 +30,8 @@ export const configuration: Check = {
         { code: 'nothing-to-serve' },
       );
     }
+    const unusable = inForce === undefined ? undefined : await caFileTrouble(context);
+    if (unusable !== undefined) return unusable;
     const { projects, memberships, identities, configFile } = settings;
     const named = [
       ...(projects.length === 0 ? [] : [`projects ${projects.join(', ')}`]),
@@ -39,6 +43,15 @@ export const configuration: Check = {
     return ok(`of ${of}${configFile === undefined ? '' : `, ${configFile}`}: ${named.join('; ')}`);
   },
 };
+
+async function caFileTrouble(context: Context): Promise<Finding | undefined> {
+  try {
+    await context.google();
+    return undefined;
+  } catch (error) {
+    return failOf(error, `ls -l ${(await context.inForce()).settings.endpoints.caFile}`);
+  }
+}
 
 function unreadable(message: string): Finding {
   const [first = message, ...others] = message.split('\n');

@@ -9,7 +9,7 @@ export const daemonUp: Check = {
   async run(context) {
     const { io } = context;
     const daemon = await context.daemon();
-    const service = context.service();
+    const service = context.usableService();
     const start = service === undefined ? 'connect-gateway-proxy run' : 'connect-gateway-proxy service start';
     if (daemon.kind === 'absent') {
       const { crashed } = daemon;

@@ -62,7 +62,7 @@ async function tryPort(number: number, o: { address: string; context: Context })
       ),
     ];
   }
-  const installs = context.service() === undefined ? 'run' : 'service install';
+  const installs = context.usableService() === undefined ? 'run' : 'service install';
   return [
     fail(
       `${where} is taken by ${owner ?? 'another program'}; stop it, or choose another port`,

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { accessSync, constants, readdirSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemCode } from '../../../base/errors.js';
+import { describeError, systemCode, UsageError } from '../../../base/errors.js';
 import { type Check, combined, type Finding, fail, ok, warn } from '../check.js';
 import type { Context } from '../context.js';
 
@@ -29,12 +29,7 @@ export const stateFolder: Check = {
       () => context.own(),
     );
     const secrets = [...SECRETS.filter((name) => names.includes(name)).map((name) => join(stateDir, name))];
-    const found = [
-      ...access(stateDir),
-      ...modes([stateDir, ...secrets, kubeconfigFile]),
-      ...content(context),
-      ...authority(context),
-    ];
+    const found = [...access(stateDir), ...modes([stateDir, ...secrets, kubeconfigFile]), ...content(context)];
     return combined(found) ?? ok(`${stateDir} and what is in it are for your eyes only`);
   },
 };
@@ -77,30 +72,28 @@ function modes(paths: readonly string[]): Finding[] {
 }
 
 function content(context: Context): Finding[] {
+  const { stateDir } = context.own();
+  let pem: string | undefined;
   try {
-    context.state();
-    return [];
+    pem = context.state()?.authorityCertificate();
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    return [fail(message, `rm ${join(context.own().stateDir, 'secret')}`, { code: 'state-damaged' })];
+    if (error instanceof UsageError) {
+      return [fail(error.message, `rm ${join(stateDir, 'secret')}`, { code: 'state-damaged' })];
+    }
+    return [fail(`what is in ${stateDir} cannot be read: ${describeError(error)}`, ownIt(stateDir))];
   }
+  return pem === undefined ? [] : authority(pem, { stateDir, now: context.io.clock.now() });
 }
 
-function authority(context: Context): Finding[] {
+function authority(pem: string, { stateDir, now }: { stateDir: string; now: number }): Finding[] {
   try {
-    const pem = context.state()?.authorityCertificate();
-    if (pem === undefined) return [];
     const { validTo } = new X509Certificate(pem);
-    if (Date.parse(validTo) > context.io.clock.now()) return [];
+    if (Date.parse(validTo) > now) return [];
     const message = `the local certificate authority ended on ${validTo}; the next start makes another`;
     return [warn(message, 'connect-gateway-proxy stop; connect-gateway-proxy run')];
   } catch {
-    return [
-      fail(
-        `${join(context.own().stateDir, 'ca.pem')} is no certificate`,
-        `rm ${join(context.own().stateDir, 'ca.pem')}`,
-      ),
-    ];
+    const path = join(stateDir, 'ca.pem');
+    return [fail(`${path} is no certificate; the next start makes another`, `rm ${path}`, { code: 'state-damaged' })];
   }
 }
 
