@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { memory } from './memory.js';
 import { load, regressions, type Section, save, showRatios } from './report.js';
 import { requests } from './requests.js';
 import { roundTrips } from './round-trips.js';
@@ -14,6 +15,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<Section>>> = {
   streams,
   'start-up': startUp,
   upstreams,
+  memory,
 };
 
 const KEPT = join(process.cwd(), 'test/bench/kept-results.json');

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Contestant } from './servers.js';
 
 export interface Run {
@@ -104,6 +104,27 @@ export function rssMiB(pids: readonly number[]): number {
     const match = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
     return sum + Number(match?.[1] ?? 0) / 1024;
   }, 0);
+}
+
+/** The most that a process has held since `resetPeakRss`. */
+export function peakRssMiB(pid: number): number {
+  const match = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Number(match?.[1] ?? Number.NaN) / 1024;
+}
+
+export function resetPeakRss(pid: number): void {
+  writeFileSync(`/proc/${pid}/clear_refs`, '5');
+}
+
+/** How a figure grows with the work, by its slope in a double logarithmic plot: 1 is in proportion, 0 is not at all. */
+export function exponent(sizes: readonly number[], figures: readonly number[]): number {
+  const x = sizes.map(Math.log);
+  const y = figures.map(Math.log);
+  const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+  const [meanX, meanY] = [mean(x), mean(y)];
+  const above = x.reduce((sum, value, at) => sum + (value - meanX) * ((y[at] ?? Number.NaN) - meanY), 0);
+  const below = x.reduce((sum, value) => sum + (value - meanX) ** 2, 0);
+  return above / below;
 }
 
 export function median(values: readonly number[]): number {

@@ -1,5 +1,5 @@
-import { type ChildProcess, execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newestKubectl } from './kubectl.js';
@@ -13,6 +13,7 @@ import {
   makeCertificates,
   originConfig,
   proxyConfig,
+  startDaemon,
   startNginx,
   startUntil,
   untilReady,
@@ -59,7 +60,10 @@ async function startAll(): Promise<Contestant[]> {
       pids: () => processTree(pidOf(nginx)),
     },
     await startKubectlProxy({ origin, ca }),
-    await startDaemon({ origin, ca }),
+    await startDaemon({ folder, origin, ca }).then(({ child, contestant }) => {
+      children.push(child);
+      return contestant;
+    }),
   ].filter((contestant) => contestant !== undefined);
   for (const contestant of contestants) {
     await untilReady(`${contestant.url}/api/v1/small`, {
@@ -97,45 +101,6 @@ async function startKubectlProxy(o: { origin: string; ca: string }): Promise<Con
   );
   children.push(child);
   return { name: 'kubectl proxy', url: `http://${match[1]}`, headers: {}, pids: () => [pidOf(child)] };
-}
-
-async function startDaemon(o: { origin: string; ca: string }): Promise<Contestant> {
-  const tokenFile = join(folder, 'token');
-  writeFileSync(tokenFile, GOOGLE_TOKEN, { mode: 0o600 });
-  const config = join(folder, 'config.yaml');
-  const state = join(folder, 'state');
-  const port = await freePort();
-  const hub = await freePort();
-  writeFileSync(
-    config,
-    JSON.stringify({
-      memberships: [{ name: 'projects/1/locations/global/memberships/bench', endpoint: o.origin, port }],
-      identities: { default: { source: 'token-file', tokenFile } },
-      endpoints: { caFile: o.ca },
-      listen: { port: hub },
-      stateDir: state,
-      // Measured is what the daemon can do, not what Google allows.
-      requests: { perMinute: 10_000_000 },
-      log: { level: 'warn' },
-    }),
-  );
-  mkdirSync(state, { mode: 0o700 });
-  const main = join(process.cwd(), 'dist/main.js');
-  const { child } = await startUntil(process.execPath, [main, 'run', '--config', config, '--log-level', 'info'], {
-    pattern: /ready/,
-  });
-  children.push(child);
-  const kubeconfig = execFileSync(process.execPath, [main, 'kubeconfig', '--stdout', '--config', config], {
-    encoding: 'utf8',
-  });
-  const value = (name: string): string => new RegExp(`${name}: "?([^"\\s]+)`).exec(kubeconfig)?.[1] ?? '';
-  writeFileSync(join(folder, 'daemon-ca.pem'), Buffer.from(value('certificate-authority-data'), 'base64'));
-  return {
-    name: 'daemon',
-    url: value('server'),
-    headers: { Authorization: `Bearer ${value('token')}` },
-    pids: () => [pidOf(child)],
-  };
 }
 
 interface Runs {

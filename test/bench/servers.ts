@@ -142,3 +142,50 @@ export async function untilReady(
   }
   throw new Error(`${url} never answered 200`);
 }
+
+/** A daemon with one membership, whose gateway is `origin`. */
+export async function startDaemon(o: {
+  folder: string;
+  origin: string;
+  ca: string;
+}): Promise<{ child: ChildProcess; contestant: Contestant }> {
+  const { folder } = o;
+  const tokenFile = join(folder, 'token');
+  writeFileSync(tokenFile, GOOGLE_TOKEN, { mode: 0o600 });
+  const config = join(folder, 'config.yaml');
+  const state = join(folder, 'state');
+  const port = await freePort();
+  const hub = await freePort();
+  writeFileSync(
+    config,
+    JSON.stringify({
+      memberships: [{ name: 'projects/1/locations/global/memberships/bench', endpoint: o.origin, port }],
+      identities: { default: { source: 'token-file', tokenFile } },
+      endpoints: { caFile: o.ca },
+      listen: { port: hub },
+      stateDir: state,
+      // Measured is what the daemon can do, not what Google allows.
+      requests: { perMinute: 10_000_000 },
+      log: { level: 'warn' },
+    }),
+  );
+  mkdirSync(state, { mode: 0o700 });
+  const main = join(process.cwd(), 'dist/main.js');
+  const { child } = await startUntil(process.execPath, [main, 'run', '--config', config, '--log-level', 'info'], {
+    pattern: /ready/,
+  });
+  const kubeconfig = execFileSync(process.execPath, [main, 'kubeconfig', '--stdout', '--config', config], {
+    encoding: 'utf8',
+  });
+  const value = (name: string): string => new RegExp(`${name}: "?([^"\\s]+)`).exec(kubeconfig)?.[1] ?? '';
+  writeFileSync(join(folder, 'daemon-ca.pem'), Buffer.from(value('certificate-authority-data'), 'base64'));
+  return {
+    child,
+    contestant: {
+      name: 'daemon',
+      url: value('server'),
+      headers: { Authorization: `Bearer ${value('token')}` },
+      pids: () => [child.pid ?? 0],
+    },
+  };
+}

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureServer, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer } from 'node:net';
+import { Readable, type Writable } from 'node:stream';
 import { systemClock } from '../../../src/base/clock.js';
 import { DelayLine } from '../../../src/emulator/google/delay-line.js';
 
@@ -27,11 +28,21 @@ const server = createSecureServer(
       response.write('{"type":"BOOKMARK"}\n');
       return;
     }
+    const length = Number(/\/bytes\/(\d+)$/.exec(request.url)?.[1]);
+    if (length > 0) {
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': length });
+      Readable.from(pieces(length)).pipe(response as unknown as Writable);
+      return;
+    }
     const body = request.url.endsWith('/large') ? LARGE : SMALL;
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length });
     response.end(body);
   },
 );
+
+function* pieces(length: number): Generator<Buffer> {
+  for (let left = length; left > 0; left -= LARGE.length) yield LARGE.subarray(0, Math.min(left, LARGE.length));
+}
 
 async function listen(rttMs: number): Promise<[string, number]> {
   if (rttMs === 0) {
