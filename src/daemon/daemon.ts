@@ -259,6 +259,7 @@ class Daemon implements RunningDaemon {
       address: settings.listen.address,
       log,
       onServed: () => this.#writeKubeconfig(),
+      warm: (gateway) => this.#upstream?.warm(gateway),
     });
     await this.#served.start();
     await this.#firstRefresh(this.#fleet, this.#served);

@@ -3,7 +3,7 @@ import type { Logger } from '../base/log.js';
 import type { TokenSource } from '../credentials/token-source.js';
 import type { Membership, MembershipChange, MembershipTable } from '../fleet/membership.js';
 import type { FrontDoor } from '../frontdoor/front-door.js';
-import { upstreamAddress } from '../gateway/address.js';
+import { type UpstreamAddress, upstreamAddress } from '../gateway/address.js';
 import type { ServedMembership } from '../relays/served-membership.js';
 import type { PortBook } from './ports.js';
 
@@ -123,6 +123,7 @@ export class ServedFleet {
     try {
       const port = await this.#o.ports.open(membership, (wanted) => this.#o.door.open(served, wanted));
       this.#o.log.debug({ membership: membership.alias, port }, 'serving membership');
+      this.#o.warm(served.address);
     } catch (error) {
       // The hub serves it all the same, and the other memberships go on.
       this.#problem(membership, error);
@@ -208,6 +209,8 @@ export interface ServedFleetOptions {
   readonly log: Logger;
   /** Called after every change. */
   readonly onServed: () => void;
+  /** The first client is to find a connection to its gateway; many memberships have the same. */
+  readonly warm: (gateway: UpstreamAddress) => void;
 }
 
 /** What is configured, and what it came to where that leaves it open. */

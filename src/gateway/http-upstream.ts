@@ -15,6 +15,8 @@ export interface HttpUpstream {
   /** For Google's control APIs, which are asked rarely and through undici. */
   readonly dispatcher: Dispatcher;
   send(request: UpstreamRequest, sink: ResponseSink): UpstreamCall;
+  /** Has a connection ready for the next request. */
+  warm(address: UpstreamAddress): void;
   /** Ends the connections that carry nothing. */
   dropIdle(): void;
   close(): Promise<void>;
@@ -24,7 +26,7 @@ const CONNECT_DEADLINE_MS = 15_000;
 
 export function createHttpUpstream(options: { dialer: Dialer; clock: Clock }): HttpUpstream {
   const { dialer, clock } = options;
-  const http1 = new Http1Client({ dialer });
+  const http1 = new Http1Client({ dialer, clock });
   const http2 = new Http2Client({ dialer, http1, clock });
   let agent: Agent | undefined;
   return {
@@ -33,6 +35,7 @@ export function createHttpUpstream(options: { dialer: Dialer; clock: Clock }): H
       return agent;
     },
     send: (request, sink) => (request.lasting === true ? http2 : http1).send(request, sink),
+    warm: (address) => http1.warm(address),
     dropIdle: () => {
       http1.dropIdle();
       http2.dropIdle();

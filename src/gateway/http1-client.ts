@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
-import { type Clock, systemClock } from '../base/clock.js';
+import type { Clock } from '../base/clock.js';
+import type { UpstreamAddress } from './address.js';
 import type { Dialer } from './dial.js';
 import { Exchange, Http1Connection } from './http1-connection.js';
 import type { ResponseSink, UpstreamCall, UpstreamRequest } from './upstream-call.js';
@@ -11,6 +12,26 @@ const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Others use a connection only if it was used so lately that no server, whatever its limit, has given it up. */
 const FRESH_MS = 3000;
 
+/** As long as an origin is in use, a connection is there before it is asked for: its handshakes cost two round trips. */
+const WARM_MS = 15 * 60_000;
+/** A server that ends idle connections sooner than this is not dialled again and again. */
+const WARM_PAUSE_MS = 30_000;
+
+/** What is known of one origin. */
+interface Pool {
+  readonly address: UpstreamAddress;
+  /** The one that was used last at the end: the others grow old and go. */
+  readonly idle: Http1Connection[];
+  /** First come, first served, by whatever connection is there first: a new one, or one whose answer is whole. */
+  readonly waiting: Exchange[];
+  /** Dials under way. */
+  dialling: number;
+  /** Monotonic ms of the last request. */
+  usedAt: number;
+  /** Monotonic ms of the last connection that was made before it was asked for. */
+  warmedAt: number;
+}
+
 /**
  * Requests over kept-alive HTTP/1.1 connections, one at a time on each, as many connections as there are requests at the
  * same time: what a general client does for every case costs more than all the rest of a request here
@@ -19,33 +40,41 @@ const FRESH_MS = 3000;
 export class Http1Client {
   readonly #dialer: Dialer;
   readonly #clock: Clock;
-  /** By origin, the one that was used last at the end: the others grow old and go. */
-  readonly #idle = new Map<string, Http1Connection[]>();
+  readonly #pools = new Map<string, Pool>();
   readonly #all = new Set<Http1Connection>();
   #closed = false;
 
-  constructor(options: { dialer: Dialer; clock?: Clock }) {
+  constructor(options: { dialer: Dialer; clock: Clock }) {
     this.#dialer = options.dialer;
-    this.#clock = options.clock ?? systemClock;
+    this.#clock = options.clock;
   }
 
   send(request: UpstreamRequest, sink: ResponseSink): UpstreamCall {
     const exchange = new Exchange(request, sink);
-    const idle = this.#takeIdle(request);
-    if (idle === undefined) this.#dial(exchange);
+    const pool = this.#poolOf(request.address);
+    pool.usedAt = this.#clock.monotonic();
+    const idle = this.#takeIdle(pool, request.method);
+    if (idle === undefined) this.#wait(pool, exchange);
     else idle.carry(exchange);
     return exchange;
   }
 
+  /** Has a connection ready for the next request. */
+  warm(address: UpstreamAddress): void {
+    const pool = this.#poolOf(address);
+    pool.usedAt = this.#clock.monotonic();
+    this.#warm(pool);
+  }
+
   /** A connection that was made for another purpose and can carry requests. */
-  adopt(origin: string, socket: Socket): void {
+  adopt(address: UpstreamAddress, socket: Socket): void {
     if (this.#closed) socket.destroy();
-    else this.#connection(origin, socket).rest();
+    else this.#connection(this.#poolOf(address), socket).rest();
   }
 
   /** Ends the connections that carry nothing: what is asked from now on goes over new ones. */
   dropIdle(): void {
-    for (const list of this.#idle.values()) for (const connection of list.splice(0)) connection.destroy();
+    for (const { idle } of this.#pools.values()) for (const connection of idle.splice(0)) connection.destroy();
   }
 
   /** Ends every connection at once. */
@@ -54,55 +83,89 @@ export class Http1Client {
     for (const connection of this.#all) connection.destroy();
   }
 
-  #takeIdle({ address, method }: UpstreamRequest): Http1Connection | undefined {
-    const list = this.#idle.get(address.origin);
-    for (let connection = list?.at(-1); connection !== undefined; connection = list?.at(-1)) {
+  #poolOf(address: UpstreamAddress): Pool {
+    const known = this.#pools.get(address.origin);
+    if (known !== undefined) return known;
+    const never = Number.NEGATIVE_INFINITY;
+    const pool: Pool = { address, idle: [], waiting: [], dialling: 0, usedAt: never, warmedAt: never };
+    this.#pools.set(address.origin, pool);
+    return pool;
+  }
+
+  #takeIdle({ idle }: Pool, method: string): Http1Connection | undefined {
+    for (let connection = idle.at(-1); connection !== undefined; connection = idle.at(-1)) {
       if (connection.usable && connection.idleMs > FRESH_MS && !REPEATABLE.has(method)) return undefined;
-      list?.pop();
+      idle.pop();
       if (connection.usable) return connection;
       connection.destroy();
     }
     return undefined;
   }
 
-  #dial(exchange: Exchange): void {
-    const { address } = exchange.request;
+  #wait(pool: Pool, exchange: Exchange): void {
+    pool.waiting.push(exchange);
+    const leave = (): boolean => {
+      const at = pool.waiting.indexOf(exchange);
+      if (at !== -1) pool.waiting.splice(at, 1);
+      return at !== -1;
+    };
     const leaving = new AbortController();
-    exchange.onAbort = () => leaving.abort(new Error('the client is gone'));
-    const signal = AbortSignal.any([leaving.signal, AbortSignal.timeout(CONNECT_DEADLINE_MS)]);
-    this.#dialer.dial(address, signal).then(
-      (socket) => {
-        if (exchange.over || this.#closed) {
-          socket.destroy();
-          exchange.fail(Object.assign(new Error('the daemon is stopping'), { code: 'ECONNRESET' }));
-          return;
-        }
-        this.#connection(address.origin, socket).carry(exchange);
-      },
-      (error: unknown) => exchange.fail(error),
-    );
+    exchange.onAbort = () => {
+      leave();
+      leaving.abort(new Error('the client is gone'));
+    };
+    this.#dial(pool, leaving.signal).catch((error: unknown) => {
+      if (leave()) exchange.fail(error);
+      // It was carried by a connection that was dialled for another, which must not wait for one that does not come.
+      else if (pool.waiting.length > pool.dialling) pool.waiting.pop()?.fail(error);
+    });
   }
 
-  #connection(origin: string, socket: Socket): Http1Connection {
+  /** Resolves once the connection carries something, or rests. */
+  async #dial(pool: Pool, signal: AbortSignal): Promise<void> {
+    pool.dialling++;
+    try {
+      const deadline = AbortSignal.timeout(CONNECT_DEADLINE_MS);
+      const socket = await this.#dialer.dial(pool.address, AbortSignal.any([signal, deadline]));
+      if (this.#closed) {
+        socket.destroy();
+        throw Object.assign(new Error('the daemon is stopping'), { code: 'ECONNRESET' });
+      }
+      this.#connection(pool, socket).rest();
+    } finally {
+      pool.dialling--;
+    }
+  }
+
+  #connection(pool: Pool, socket: Socket): Http1Connection {
     const connection = new Http1Connection(socket, {
       clock: this.#clock,
-      onIdle: () => this.#keep(origin, connection),
-      onClose: () => this.#forget(origin, connection),
+      onIdle: () => this.#keep(pool, connection),
+      onClose: () => this.#forget(pool, connection),
     });
     this.#all.add(connection);
     return connection;
   }
 
-  #keep(origin: string, connection: Http1Connection): void {
-    const list = this.#idle.get(origin);
-    if (list === undefined) this.#idle.set(origin, [connection]);
-    else list.push(connection);
+  #keep({ idle, waiting }: Pool, connection: Http1Connection): void {
+    const next = waiting.shift();
+    if (next === undefined) idle.push(connection);
+    else connection.carry(next);
   }
 
-  #forget(origin: string, connection: Http1Connection): void {
+  #forget(pool: Pool, connection: Http1Connection): void {
     this.#all.delete(connection);
-    const list = this.#idle.get(origin);
-    const at = list?.indexOf(connection) ?? -1;
-    if (at !== -1) list?.splice(at, 1);
+    const at = pool.idle.indexOf(connection);
+    if (at !== -1) pool.idle.splice(at, 1);
+    this.#warm(pool);
+  }
+
+  #warm(pool: Pool): void {
+    const now = this.#clock.monotonic();
+    const unused = now - pool.usedAt > WARM_MS || now - pool.warmedAt < WARM_PAUSE_MS;
+    if (this.#closed || unused || pool.idle.length > 0 || pool.dialling > 0) return;
+    pool.warmedAt = now;
+    // Who asks next finds out what is wrong.
+    this.#dial(pool, new AbortController().signal).catch(() => {});
   }
 }

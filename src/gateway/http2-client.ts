@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.js';
+import type { UpstreamAddress } from './address.js';
 import type { Dialer } from './dial.js';
 import type { Http1Client } from './http1-client.js';
 import { Http2Exchange } from './http2-exchange.js';
@@ -81,21 +82,21 @@ export class Http2Client {
     list.push(session);
     const signal = AbortSignal.timeout(CONNECT_DEADLINE_MS);
     this.#dialer.dial({ ...address, protocols: ['h2', 'http/1.1'] }, signal).then(
-      (socket) => this.#opened(session, { origin: address.origin, socket }),
+      (socket) => this.#opened(session, { address, socket }),
       (error: unknown) => session.fail(error),
     );
     return session;
   }
 
-  #opened(session: Http2Session, { origin, socket }: { origin: string; socket: Socket }): void {
+  #opened(session: Http2Session, { address, socket }: { address: UpstreamAddress; socket: Socket }): void {
     if (this.#closed) {
       socket.destroy();
       session.fail(new Error('the daemon is stopping'));
     } else if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2') {
       session.open(socket);
     } else {
-      this.#http1.adopt(origin, socket);
-      this.#overHttp1(origin, session.abandon());
+      this.#http1.adopt(address, socket);
+      this.#overHttp1(address.origin, session.abandon());
     }
   }
 

@@ -28,6 +28,7 @@ export function createPacedUpstream(options: { upstream: HttpUpstream; pacer: Re
     },
     send: (request, sink) =>
       request.shareable === true && SharedReads.canShare(request) ? shared.send(request, sink) : paced(request, sink),
+    warm: (address) => upstream.warm(address),
     dropIdle: () => upstream.dropIdle(),
     close: () => upstream.close(),
   };

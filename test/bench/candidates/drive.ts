@@ -37,7 +37,7 @@ function dialer(protocol: string): Dialer {
   };
 }
 
-const http1 = new Http1Client({ dialer: dialer('http/1.1') });
+const http1 = new Http1Client({ dialer: dialer('http/1.1'), clock: systemClock });
 const http2 = new Http2Client({ dialer: dialer('h2'), http1, clock: systemClock });
 const candidate = name === 'h1' ? http1 : http2;
 

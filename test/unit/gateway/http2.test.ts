@@ -47,7 +47,7 @@ interface Sent {
 function clientOf(t: Test, { url, ca }: { url: string; ca: string }): ClientScene {
   const clock = new FakeClock();
   const dialer = createDialer({ proxy: {}, extraCa: ca });
-  const http1 = new Http1Client({ dialer });
+  const http1 = new Http1Client({ dialer, clock });
   const client = new Http2Client({ dialer, http1, clock });
   t.teardown(() => {
     client.close();
