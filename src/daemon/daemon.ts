@@ -7,6 +7,7 @@ import type { TokenSource } from '../credentials/token-source.js';
 import { createFleet, type Fleet } from '../fleet/fleet.js';
 import { createFleetCache } from '../fleet/fleet-cache.js';
 import { FrontDoor } from '../frontdoor/front-door.js';
+import { assertProxyUsable, forwardProxySettings } from '../gateway/forward-proxy.js';
 import { createHttpUpstream, type HttpUpstream } from '../gateway/http-upstream.js';
 import { createPacedUpstream } from '../gateway/paced-upstream.js';
 import { QuotaLedger, type QuotaUse } from '../gateway/quota.js';
@@ -63,8 +64,9 @@ export interface RunningDaemon {
 
 /** Puts the parts together. Rejects with a CodedError when the hub cannot be served; a single membership never stops it. */
 export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
-  const { settings } = options;
+  const { settings, env } = options;
   assertSomethingToServe(settings);
+  assertProxyUsable(forwardProxySettings(env));
   const state = State.open(settings.stateDir);
   const lock = await lockInstance({
     path: state.path('daemon.lock'),

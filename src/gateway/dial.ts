@@ -2,7 +2,7 @@ import * as http from 'node:http';
 import * as https from 'node:https';
 import * as net from 'node:net';
 import * as tls from 'node:tls';
-import { CodedError } from '../base/errors.js';
+import { CodedError, describeError } from '../base/errors.js';
 import type { UpstreamAddress } from './address.js';
 import type { ForwardProxy, ForwardProxySettings } from './forward-proxy.js';
 import { forwardProxyFor } from './forward-proxy.js';
@@ -109,23 +109,38 @@ function connectThrough(
       ...(proxy.authorization === undefined ? {} : { 'Proxy-Authorization': proxy.authorization }),
     },
   });
+  const name = `the proxy ${proxy.hostname}:${proxy.port} (${proxy.variable})`;
   return new Promise((resolve, reject) => {
-    request.once('error', reject);
+    request.once('error', (error) => {
+      if (signal.aborted) reject(signal.reason);
+      else reject(proxyFailure(`${name} cannot be reached: ${describeError(error)}`, error));
+    });
     request.once('connect', (response, socket, head) => {
-      if (response.statusCode === 200) {
+      const status = response.statusCode ?? 0;
+      if (status >= 200 && status < 300) {
         if (head.length > 0) socket.unshift(head);
         return resolve(socket as net.Socket);
       }
       socket.destroy();
-      reject(
-        new CodedError({
-          code: 'proxy-refused',
-          message: `the proxy ${proxy.hostname}:${proxy.port} (HTTPS_PROXY) refused a tunnel to ${authority} with HTTP ${response.statusCode}; check HTTPS_PROXY and NO_PROXY`,
-          retry: 'later',
-          answer: { status: 502, reason: 'BadGateway' },
-        }),
-      );
+      const hint =
+        status === 407 ? `put user and password into ${proxy.variable}` : `check ${proxy.variable} and NO_PROXY`;
+      reject(proxyFailure(`${name} refused a tunnel to ${authority} with HTTP ${status}; ${hint}`));
+    });
+    // Some proxies refuse a tunnel in a form that is no answer to CONNECT for Node.
+    request.once('response', (response) => {
+      response.destroy();
+      reject(proxyFailure(`${name} does not tunnel: it answered HTTP ${response.statusCode}; check ${proxy.variable}`));
     });
     request.end();
+  });
+}
+
+function proxyFailure(message: string, cause?: unknown): CodedError {
+  return new CodedError({
+    code: cause === undefined ? 'proxy-refused' : 'proxy-unreachable',
+    message,
+    retry: 'later',
+    cause,
+    answer: { status: 502, reason: 'BadGateway' },
   });
 }

@@ -7,7 +7,7 @@ import t, { type Test } from 'tap';
 import { createAuthority, issueServerCertificate } from '../../../src/base/certificates.js';
 import { upstreamAddress } from '../../../src/gateway/address.js';
 import { createDialer } from '../../../src/gateway/dial.js';
-import { forwardProxyFor, forwardProxySettings } from '../../../src/gateway/forward-proxy.js';
+import { assertProxyUsable, forwardProxyFor, forwardProxySettings } from '../../../src/gateway/forward-proxy.js';
 
 const never = new AbortController().signal;
 
@@ -62,6 +62,59 @@ t.test('HTTPS_PROXY and NO_PROXY are read as curl reads them', async (t) => {
   });
 });
 
+t.test('NO_PROXY knows addresses of both families, networks, suffixes and ports', async (t) => {
+  const goes = (hostname: string, noProxy: string, port = 443): string | undefined =>
+    forwardProxyFor({ hostname, port, secure: true }, { httpsProxy: 'http://p.example:1', noProxy })?.hostname;
+  for (const [hostname, noProxy] of [
+    ['10.1.2.3', '10.0.0.0/8'],
+    ['10.1.2.3', '192.168.0.0/16,10.1.2.3/32'],
+    ['2001:db8::1', '2001:db8::/32'],
+    ['2001:db8::1', '2001:DB8:0:0::1'],
+    ['2001:db8::1', '[2001:db8::1]'],
+    ['2001:db8::1', '[2001:db8::1]:443'],
+    ['gkehub.googleapis.com', '.googleapis.com'],
+    ['gkehub.googleapis.com', '*.googleapis.com'],
+    ['gkehub.googleapis.com', 'GoogleAPIs.com:443'],
+    ['gkehub.googleapis.com', 'a.example\tgoogleapis.com'],
+    ['x', '*'],
+  ] as const) {
+    t.equal(goes(hostname, noProxy), undefined, `${hostname} past ${noProxy}`);
+  }
+  for (const [hostname, noProxy] of [
+    ['11.1.2.3', '10.0.0.0/8'],
+    ['10.1.2.3', '10.0.0.0/33'],
+    ['10.1.2.3', '10.0.0.0/'],
+    ['10.1.2.3', '2001:db8::/32'],
+    ['10.1.2.3', '10.1.2'],
+    ['2001:db8::1', '[2001:db8::1]:8443'],
+    ['2001:db8::1', '2001:db9::/32'],
+    ['gkehub.googleapis.com', 'ogleapis.com'],
+    ['gkehub.googleapis.com', 'googleapis.com:8443'],
+    ['gkehub.googleapis.com', '10.0.0.0/8'],
+    ['x', ''],
+  ] as const) {
+    t.equal(goes(hostname, noProxy), 'p.example', `${hostname} not past ${JSON.stringify(noProxy)}`);
+  }
+});
+
+t.test('a proxy has its port, its credentials and its family from its URL', async (t) => {
+  const proxy = (httpsProxy: string): unknown =>
+    forwardProxyFor({ hostname: 'x.example', port: 443, secure: true }, { httpsProxy });
+  const basic = (text: string): string => `Basic ${Buffer.from(text).toString('base64')}`;
+  t.match(proxy('proxy.example'), { hostname: 'proxy.example', port: 80, secure: false, variable: 'HTTPS_PROXY' });
+  t.match(proxy('proxy.example:3128/'), { hostname: 'proxy.example', port: 3128 });
+  t.match(proxy('https://proxy.example'), { port: 443, secure: true });
+  t.match(proxy('http://[fd00::1]:3128'), { hostname: 'fd00::1', port: 3128 });
+  t.match(proxy('http://ann:s%40fe%3A@p:1'), { authorization: basic('ann:s@fe:') });
+  t.match(proxy('http://ann@p:1'), { authorization: basic('ann:') });
+  t.match(proxy('http://ann:100%@p:1'), { authorization: basic('ann:100%') });
+  for (const wrong of ['socks5://p:1', 'http://', 'http://p:99999', '://x']) {
+    t.throws(() => proxy(wrong), { code: 'proxy-malformed', message: /^HTTPS_PROXY is set to something/ }, wrong);
+    t.throws(() => assertProxyUsable({ httpsProxy: wrong }), { code: 'proxy-malformed' });
+  }
+  t.doesNotThrow(() => assertProxyUsable({ httpProxy: 'socks5://p:1' }), 'what nothing goes through');
+});
+
 t.test('a server whose certificate is not trusted is refused, and trusted once its CA is configured', async (t) => {
   const now = Date.now();
   const authority = await createAuthority({ commonName: 'dial test', now, validDays: 2 });
@@ -84,6 +137,8 @@ t.test('through a proxy the connection is a CONNECT tunnel; its refusal names th
   proxy.on('connect', (request, socket) => {
     asked.push(`${request.url} ${request.headers['proxy-authorization'] ?? ''}`);
     if (request.url?.startsWith('forbidden')) socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+    else if (request.url?.startsWith('stranger')) socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
+    else if (request.url?.startsWith('created')) socket.end('HTTP/1.1 201 Tunnel\r\n\r\n');
     else socket.end('HTTP/1.1 200 OK\r\n\r\nearly');
   });
   const port = await listening(t, proxy);
@@ -96,6 +151,15 @@ t.test('through a proxy the connection is a CONNECT tunnel; its refusal names th
     message: /127\.0\.0\.1.*HTTP 403.*NO_PROXY/,
   });
   t.strictSame(asked, ['gateway.example:80 Basic dTpw', 'forbidden.example:80 Basic dTpw']);
+  const dial = (hostname: string): Promise<unknown> => dialer.dial({ hostname, port: 80, secure: false }, never);
+  await t.rejects(dial('stranger.example'), { code: 'proxy-refused', message: /HTTP 407; put user and password into/ });
+  const created = (await dial('created.example')) as net.Socket;
+  created.destroy();
+  const dead = createDialer({ proxy: { httpProxy: 'http://127.0.0.1:1' } });
+  await t.rejects(dead.dial({ hostname: 'x.example', port: 80, secure: false }, never), {
+    code: 'proxy-unreachable',
+    message: /the proxy 127\.0\.0\.1:1 \(HTTP_PROXY\) cannot be reached: .*ECONNREFUSED/,
+  });
 });
 
 t.test('a dial that is given up ends its socket', async (t) => {
