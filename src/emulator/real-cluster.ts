@@ -20,7 +20,10 @@ const NOT_FORWARDED: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'te',
   'trailer',
+  // The body is read, and so asked for, in any case.
+  'expect',
 ]);
+const CHUNKED = ['Transfer-Encoding', 'chunked'];
 const VERSION_DEADLINE_MS = 10_000;
 
 /** How a kubeconfig context is reached. */
@@ -87,10 +90,12 @@ class RealCluster implements ClusterBackend {
   }
 
   handle(request: IncomingMessage, response: ServerResponse, context: CallContext): void {
+    // Node frames the body of a DELETE or a GET only when it is told how.
+    const framing = request.headers['transfer-encoding'] === undefined ? [] : CHUNKED;
     const upstream = this.#request({
       method: request.method ?? 'GET',
       target: context.target,
-      headers: withoutHeaders(request.rawHeaders, NOT_FORWARDED),
+      headers: [...withoutHeaders(request.rawHeaders, NOT_FORWARDED), ...framing],
       agent: this.#agent,
     });
     const abort = (): void => void upstream.destroy(new Error('the client is gone'));

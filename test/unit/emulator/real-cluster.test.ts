@@ -62,6 +62,13 @@ t.test('requests reach a real cluster as its kubeconfig’s user, both bodies st
   await once(context.signal, 'abort');
   const posted = await near.call(`${PROD}/api/v1/pods`, { method: 'POST', body: 'x'.repeat(2_000_000) });
   t.equal(posted.status, 200);
+  for (const method of ['DELETE', 'GET', 'PUT']) {
+    const headers = { 'Transfer-Encoding': 'chunked', Expect: '100-continue' };
+    const chunked = await near.json(`${PROD}/api/v1/pods/x`, { method, headers, body: '{"a":1}' });
+    t.equal(chunked['target'], '/api/v1/pods/x');
+    const seen = far.cluster.calls.at(-1)?.request;
+    t.match(seen?.headers, { 'transfer-encoding': 'chunked', expect: undefined }, `the body of a ${method} is framed`);
+  }
 });
 
 t.test('upgrades to a real cluster are spliced, and its refusals passed on', async (t) => {
