@@ -45,6 +45,13 @@ export function applyDefaults(object: KubeObject): void {
       }
       object.status ??= zeros('currentNumberScheduled', 'numberMisscheduled', 'desiredNumberScheduled', 'numberReady');
       return;
+    case 'autoscaling/v2/HorizontalPodAutoscaler':
+      if (spec !== undefined) defaultAutoscaler(spec);
+      object.status ??= { desiredReplicas: 0 };
+      return;
+    case 'networking.k8s.io/v1/Ingress':
+      object.status ??= { loadBalancer: {} };
+      return;
     case 'batch/v1/Job':
       if (spec !== undefined) defaultJob(spec);
       object.status ??= {};
@@ -121,6 +128,12 @@ function defaultDeployment(spec: Dict): void {
     }
   }
   defaultTemplate(spec);
+}
+
+function defaultAutoscaler(spec: Dict): void {
+  const target = { type: 'Utilization', averageUtilization: 80 };
+  fill(spec, { minReplicas: 1 });
+  if (dicts(spec['metrics']).length === 0) spec['metrics'] = [{ type: 'Resource', resource: { name: 'cpu', target } }];
 }
 
 function defaultStatefulSet(spec: Dict): void {

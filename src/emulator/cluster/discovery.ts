@@ -1,6 +1,11 @@
 import type { GroupVersion, ResourceType } from './resource-table.js';
 import { apiVersionOf, GROUP_VERSIONS } from './resource-table.js';
 
+/** By name, in the order in which they first come. */
+const GROUPS = [...new Set(GROUP_VERSIONS.map(({ group }) => group))].map(
+  (group) => [group, GROUP_VERSIONS.filter((candidate) => candidate.group === group)] as const,
+);
+
 export type AggregatedVersion = 'v2' | 'v2beta1';
 
 /** The aggregated form: everything about `/api` (the core group) or `/apis` (all others) in one document. */
@@ -9,18 +14,13 @@ export function aggregatedDiscovery(root: 'api' | 'apis', version: AggregatedVer
     kind: 'APIGroupDiscoveryList',
     apiVersion: `apidiscovery.k8s.io/${version}`,
     metadata: {},
-    items: GROUP_VERSIONS.filter(({ group }) => (group === '') === (root === 'api')).map((groupVersion) => ({
-      metadata: {
-        ...(groupVersion.group === '' ? {} : { name: groupVersion.group }),
-        creationTimestamp: null,
-      },
-      versions: [
-        {
-          version: groupVersion.version,
-          freshness: 'Current',
-          resources: groupVersion.resources.map(aggregatedResource),
-        },
-      ],
+    items: GROUPS.filter(([group]) => (group === '') === (root === 'api')).map(([group, versions]) => ({
+      metadata: { ...(group === '' ? {} : { name: group }), creationTimestamp: null },
+      versions: versions.map(({ version: served, resources }) => ({
+        version: served,
+        freshness: 'Current',
+        resources: resources.map(aggregatedResource),
+      })),
     })),
   };
 }
@@ -56,18 +56,18 @@ export function apiVersions(host: string): unknown {
 }
 
 export function apiGroupList(): unknown {
-  const groups = GROUP_VERSIONS.filter(({ group }) => group !== '').map(apiGroup);
+  const groups = GROUPS.filter(([group]) => group !== '').map(([, versions]) => apiGroup(versions));
   return { kind: 'APIGroupList', apiVersion: 'v1', groups };
 }
 
-function apiGroup(groupVersion: GroupVersion): Record<string, unknown> {
-  const version = { groupVersion: apiVersionOf(groupVersion), version: groupVersion.version };
-  return { name: groupVersion.group, versions: [version], preferredVersion: version };
+function apiGroup(served: readonly GroupVersion[]): Record<string, unknown> {
+  const versions = served.map((one) => ({ groupVersion: apiVersionOf(one), version: one.version }));
+  return { name: served[0]?.group, versions, preferredVersion: versions[0] };
 }
 
 export function apiGroupOf(group: string): unknown {
-  const found = GROUP_VERSIONS.find((candidate) => candidate.group === group && group !== '');
-  return found === undefined ? undefined : { kind: 'APIGroup', apiVersion: 'v1', ...apiGroup(found) };
+  const found = GROUPS.find(([name]) => name === group && name !== '');
+  return found === undefined ? undefined : { kind: 'APIGroup', apiVersion: 'v1', ...apiGroup(found[1]) };
 }
 
 export function apiResourceList(group: string, version: string): unknown {

@@ -6,6 +6,12 @@ import { schemaOf } from './schema/schemas.js';
 /** Every Kubernetes protobuf body begins with these four bytes, then a runtime.Unknown. */
 const MAGIC = Buffer.from([0x6b, 0x38, 0x73, 0x00]);
 
+/** Kinds that are served in two forms: the schema of the one that does not have the kind's name. */
+const SECOND_FORMS: Readonly<Record<string, string>> = {
+  'events.k8s.io/v1/Event': 'EventsEvent',
+  'autoscaling/v1/HorizontalPodAutoscaler': 'HorizontalPodAutoscalerV1',
+};
+
 type Wire =
   | { readonly type: 'varint'; readonly value: bigint }
   | { readonly type: 'bytes'; readonly value: Buffer }
@@ -37,8 +43,7 @@ export function decodeProtobufObject(body: Buffer): Dict {
     }
     if (number === 2) raw = wire.value;
   }
-  const name = kind === 'Event' && apiVersion === 'events.k8s.io/v1' ? 'EventsEvent' : kind;
-  const schema = schemaOf(name);
+  const schema = schemaOf(SECOND_FORMS[`${apiVersion}/${kind}`] ?? kind);
   if (schema === undefined)
     throw badRequest(`no kind "${kind}" of version "${apiVersion}" can be read from protobuf here`);
   return { kind, apiVersion, ...decodeMessage(raw, schema) };

@@ -236,6 +236,7 @@ export class Registry {
   /** A write to the main resource keeps the status, a write to `status` keeps everything else. */
   #keepOtherHalf(type: ResourceType, object: KubeObject, existing: KubeObject, subresource: string | undefined): void {
     if (!type.subresources.some(({ name }) => name === 'status')) return;
+    if (type.id === 'pods' && subresource !== 'status') keepPodHalf(object, existing, subresource);
     if (subresource === 'status') {
       for (const key of Object.keys(object))
         if (!['kind', 'apiVersion', 'metadata', 'status'].includes(key)) delete object[key];
@@ -273,6 +274,18 @@ export class Registry {
     const wanted = spec['terminationGracePeriodSeconds'];
     return options.gracePeriodSeconds ?? (typeof wanted === 'number' ? wanted : 30);
   }
+}
+
+/** Ephemeral containers are written through their subresource, and nothing else is. */
+function keepPodHalf(object: KubeObject, existing: KubeObject, subresource: string | undefined): void {
+  if (subresource !== 'ephemeralcontainers') {
+    if (isDict(object.spec)) restore(object.spec, dict(existing.spec), 'ephemeralContainers');
+    return;
+  }
+  const spec = clone(dict(existing.spec));
+  restore(spec, dict(object.spec), 'ephemeralContainers');
+  object.spec = spec;
+  object.metadata = clone(existing.metadata);
 }
 
 /** The node is the scheduler's doing: being placed is no new generation of a pod. */

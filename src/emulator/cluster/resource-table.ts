@@ -8,7 +8,7 @@ export interface Subresource {
 
 /** One served resource. Everything that depends on the type of an object is read from here. */
 export interface ResourceType {
-  /** `pods`, `deployments.apps`: the key in the store. */
+  /** `pods`, `deployments.apps`: the key in the store. Of a second version, which is stored as the first, it holds the version. */
   readonly id: string;
   readonly group: string;
   readonly version: string;
@@ -46,6 +46,8 @@ interface Draft {
   readonly fields?: readonly string[];
   readonly generation?: true;
   readonly storedAs?: string;
+  /** Not the group's preferred version. */
+  readonly second?: true;
 }
 
 function type(gv: string, kind: string, plural: string, draft: Draft = {}): ResourceType {
@@ -55,7 +57,7 @@ function type(gv: string, kind: string, plural: string, draft: Draft = {}): Reso
     ? [{ name: 'scale', kind: 'Scale', group: 'autoscaling', version: 'v1', verbs: STATUS_VERBS }]
     : [];
   return {
-    id: group === '' ? plural : `${plural}.${group}`,
+    id: draft.second === true ? `${plural}.${version}.${group}` : group === '' ? plural : `${plural}.${group}`,
     group,
     version,
     kind,
@@ -137,11 +139,20 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   type('authorization.k8s.io/v1', 'SelfSubjectAccessReview', 'selfsubjectaccessreviews', REVIEW),
   type('authorization.k8s.io/v1', 'SelfSubjectRulesReview', 'selfsubjectrulesreviews', REVIEW),
   type('authorization.k8s.io/v1', 'SubjectAccessReview', 'subjectaccessreviews', REVIEW),
+  type('autoscaling/v2', 'HorizontalPodAutoscaler', 'horizontalpodautoscalers', { short: 'hpa', categories: ALL }),
+  type('autoscaling/v1', 'HorizontalPodAutoscaler', 'horizontalpodautoscalers', {
+    short: 'hpa',
+    categories: ALL,
+    schema: 'HorizontalPodAutoscalerV1',
+    storedAs: 'horizontalpodautoscalers.autoscaling',
+    second: true,
+  }),
   type('batch/v1', 'CronJob', 'cronjobs', { short: 'cj', categories: ALL, generation: true }),
   type('batch/v1', 'Job', 'jobs', { categories: ALL, generation: true, fields: ['status.successful'] }),
   type('coordination.k8s.io/v1', 'Lease', 'leases', PLAIN),
   type('discovery.k8s.io/v1', 'EndpointSlice', 'endpointslices', PLAIN),
   type('events.k8s.io/v1', 'Event', 'events', { ...PLAIN, short: 'ev', schema: 'EventsEvent', storedAs: 'events' }),
+  type('networking.k8s.io/v1', 'Ingress', 'ingresses', { short: 'ing', generation: true }),
   type('rbac.authorization.k8s.io/v1', 'ClusterRoleBinding', 'clusterrolebindings', { ...PLAIN, cluster: true }),
   type('rbac.authorization.k8s.io/v1', 'ClusterRole', 'clusterroles', { ...PLAIN, cluster: true }),
   type('rbac.authorization.k8s.io/v1', 'RoleBinding', 'rolebindings', PLAIN),
@@ -149,6 +160,11 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
 ];
 
 const byId = new Map(RESOURCE_TYPES.map((resource) => [resource.id, resource] as const));
+const byPath = new Map(RESOURCE_TYPES.map((resource) => [pathOf(resource), resource] as const));
+
+function pathOf({ group, version, plural }: Pick<ResourceType, 'group' | 'version' | 'plural'>): string {
+  return `${group}/${version}/${plural}`;
+}
 
 export function resourceById(id: string): ResourceType {
   const found = byId.get(id);
@@ -157,8 +173,7 @@ export function resourceById(id: string): ResourceType {
 }
 
 export function findResource(group: string, version: string, plural: string): ResourceType | undefined {
-  const found = byId.get(group === '' ? plural : `${plural}.${group}`);
-  return found?.version === version ? found : undefined;
+  return byPath.get(pathOf({ group, version, plural }));
 }
 
 export function apiVersionOf(type: { readonly group: string; readonly version: string }): string {
@@ -171,7 +186,7 @@ export interface GroupVersion {
   readonly resources: readonly ResourceType[];
 }
 
-/** Each group has one version here. */
+/** Of a group with several versions the preferred one comes first. */
 export const GROUP_VERSIONS: readonly GroupVersion[] = [...new Set(RESOURCE_TYPES.map(apiVersionOf))].map(
   (apiVersion): GroupVersion => {
     const resources = RESOURCE_TYPES.filter((resource) => apiVersionOf(resource) === apiVersion);

@@ -57,6 +57,15 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   'Access Modes': 'How the volume can be mounted.',
   'Reclaim Policy': 'What becomes of the volume when it is released.',
   Claim: 'The claim that the volume is bound to.',
+  Reference: 'What is scaled.',
+  Targets: 'What is measured, and what is aimed at.',
+  MinPods: 'The least number of pods.',
+  MaxPods: 'The greatest number of pods.',
+  Replicas: 'How many pods there are.',
+  Class: 'The class, which names the controller.',
+  Hosts: 'The hosts whose requests are led.',
+  Address: 'Where the requests come in.',
+  Ports: 'The ports at which they come in.',
   Volume: 'The volume that the claim is bound to.',
 };
 

@@ -170,6 +170,23 @@ function subjects(binding: KubeObject, kind: string): string {
     .join(', ');
 }
 
+/** What is measured and what is aimed at; nobody measures here, as in a cluster without a metrics server. */
+function metricText(metric: Dict): string {
+  const { name: resource, target } = dict(metric['resource']);
+  const { averageUtilization, averageValue } = dict(target);
+  if (metric['type'] !== 'Resource') return '<unknown type>';
+  const aim = averageUtilization === undefined ? text(averageValue) || '<auto>' : `${integer(averageUtilization)}%`;
+  return `${text(resource)}: <unknown>/${aim}`;
+}
+
+function ingressHosts(ingress: KubeObject): string {
+  const hosts = dicts(at(ingress, 'spec.rules')).map(({ host }) => text(host));
+  return firstThree(
+    hosts.filter((host) => host !== ''),
+    '*',
+  );
+}
+
 const TEMPLATE = ['*Containers', '*Images', '*Selector'];
 
 const BINDINGS: Printer = {
@@ -186,6 +203,16 @@ const EVENTS: Printer = {
   ),
   cells: eventCells,
 };
+
+const autoscalers = (targets: (object: KubeObject) => string[]): Printer => ({
+  columns: columnsOf('Name', 'Reference', 'Targets', 'MinPods', 'MaxPods:integer', 'Replicas:integer', 'Age'),
+  cells: (object, now) => [
+    ...[name(object), `${word(object, 'spec.scaleTargetRef.kind')}/${word(object, 'spec.scaleTargetRef.name')}`],
+    firstThree(targets(object), '<none>'),
+    ...[String(count(object, 'spec.minReplicas')), count(object, 'spec.maxReplicas')],
+    ...[count(object, 'status.currentReplicas'), age(object, now)],
+  ],
+});
 
 /** By the id of the resource type. */
 export const ROW_PRINTERS: Readonly<Record<string, Printer>> = {
@@ -237,6 +264,21 @@ export const ROW_PRINTERS: Readonly<Record<string, Printer>> = {
         ? '<none>'
         : ageSince(at(object, 'status.lastScheduleTime'), now),
       ...[age(object, now), ...templateCells(object, 'spec.jobTemplate.spec')],
+    ],
+  },
+  'horizontalpodautoscalers.autoscaling': autoscalers((object) => dicts(at(object, 'spec.metrics')).map(metricText)),
+  'horizontalpodautoscalers.v1.autoscaling': autoscalers((object) => {
+    const percent = at(object, 'spec.targetCPUUtilizationPercentage');
+    return percent === undefined ? [] : [`cpu: <unknown>/${integer(percent)}%`];
+  }),
+  'ingresses.networking.k8s.io': {
+    columns: columnsOf('Name', 'Class', 'Hosts', 'Address', 'Ports', 'Age'),
+    cells: (object, now) => [
+      ...[name(object), word(object, 'spec.ingressClassName') || '<none>', ingressHosts(object)],
+      dicts(at(object, 'status.loadBalancer.ingress'))
+        .map(({ ip, hostname }) => text(ip) || text(hostname))
+        .join(','),
+      ...[dicts(at(object, 'spec.tls')).length > 0 ? '80, 443' : '80', age(object, now)],
     ],
   },
   services: {

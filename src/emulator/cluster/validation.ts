@@ -69,13 +69,24 @@ function validateWorkload(object: KubeObject, existing: KubeObject | undefined):
 
 function validatePod(object: KubeObject, existing: KubeObject | undefined): FieldError[] {
   const errors: FieldError[] = [];
-  const names = dicts(at(object, 'spec.containers')).map((container) => text(container['name']));
+  const own = dicts(at(object, 'spec.containers')).map((container) => text(container['name']));
+  const ephemeral = dicts(at(object, 'spec.ephemeralContainers')).map((container) => text(container['name']));
+  const names = [...own, ...ephemeral];
   names.forEach((name, index) => {
     if (names.indexOf(name) < index) {
-      const field = `spec.containers[${index}].name`;
+      const place = index < own.length ? `containers[${index}]` : `ephemeralContainers[${index - own.length}]`;
+      const field = `spec.${place}.name`;
       errors.push({ reason: 'FieldValueInvalid', field, message: `Duplicate value: ${JSON.stringify(name)}` });
     }
   });
+  const before = dicts(at(existing ?? {}, 'spec.ephemeralContainers'));
+  if (!before.every((container) => dicts(at(object, 'spec.ephemeralContainers')).some((now) => same(now, container)))) {
+    errors.push({
+      reason: 'FieldValueForbidden',
+      field: 'spec.ephemeralContainers',
+      message: 'Forbidden: existing ephemeral containers may not be removed or changed',
+    });
+  }
   if (existing !== undefined && !same(frozenPart(object), frozenPart(existing))) {
     errors.push({
       reason: 'FieldValueForbidden',

@@ -53,27 +53,28 @@ class LocalPodRuntime implements PodRuntime {
   }
 
   start(pod: PodSpec): void {
-    if (this.#closed || this.#pods.has(pod.uid)) return;
+    if (this.#closed) return;
     for (const name of [pod.uid, ...pod.containers.map((container) => container.name)]) {
       if (!SAFE_NAME.test(name)) throw notFound(`"${name}" is no name of a pod or container`);
     }
-    const containers = new Map<string, Container>();
+    const containers = this.#pods.get(pod.uid) ?? new Map<string, Container>();
+    const added: Container[] = [];
     for (const spec of pod.containers) {
-      containers.set(
-        spec.name,
-        new Container({
-          pod,
-          spec,
-          folder: join(this.#rootDir, pod.uid, spec.name),
-          env: this.#env,
-          clock: this.#clock,
-          log: this.#log,
-          onChange: () => this.#changed(pod.uid),
-        }),
-      );
+      if (containers.has(spec.name)) continue;
+      const container = new Container({
+        pod,
+        spec,
+        folder: join(this.#rootDir, pod.uid, spec.name),
+        env: this.#env,
+        clock: this.#clock,
+        log: this.#log,
+        onChange: () => this.#changed(pod.uid),
+      });
+      containers.set(spec.name, container);
+      added.push(container);
     }
     this.#pods.set(pod.uid, containers);
-    for (const container of containers.values()) container.start();
+    for (const container of added) container.start();
   }
 
   async stop(uid: string, options: { graceMs: number }): Promise<void> {

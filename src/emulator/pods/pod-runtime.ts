@@ -61,6 +61,7 @@ export interface PodUpgrade {
 
 /** Pods as real local processes. One runtime serves one built-in cluster. */
 export interface PodRuntime {
+  /** Starts a pod; of one that runs, the containers that it does not have yet. */
   start(pod: PodSpec): void;
   /** Ends the pod's processes (TERM, then KILL after the grace period); resolves when all are gone. Unknown uid: resolves. */
   stop(uid: string, options: { graceMs: number }): Promise<void>;

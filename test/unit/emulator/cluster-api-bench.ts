@@ -19,6 +19,8 @@ import { FakeClock } from '../../support/fake-clock.js';
 /** Pods without processes: every container runs at once, and what is asked of it is noted. */
 export class FakeRuntime implements PodRuntime {
   readonly pods = new Map<string, PodSpec>();
+  /** Every call of `start`. */
+  readonly started: PodSpec[] = [];
   readonly logs: { container: string; options: LogOptions; signal: AbortSignal }[] = [];
   readonly upgrades: PodUpgrade[] = [];
   /** Instead of running. */
@@ -27,7 +29,12 @@ export class FakeRuntime implements PodRuntime {
   readonly #listeners: ((uid: string) => void)[] = [];
 
   start(pod: PodSpec): void {
-    this.pods.set(pod.uid, pod);
+    this.started.push(pod);
+    const before = this.pods.get(pod.uid);
+    this.pods.set(
+      pod.uid,
+      before === undefined ? pod : { ...before, containers: [...before.containers, ...pod.containers] },
+    );
     this.changed(pod.uid);
   }
 

@@ -178,8 +178,16 @@ t.test('subresources of workloads', async (t) => {
   });
   t.equal((await api.ask(`${PODS}/box`)).status, 404);
   const token = '/api/v1/namespaces/default/serviceaccounts/default/token';
-  const refused = await api.ask(token, { method: 'POST', body: {} });
-  t.match(refused, { status: 501, body: { message: /does not serve token$/ } });
+  const issued = await api.ask(token, { method: 'POST', body: { spec: { expirationSeconds: 600 } } });
+  t.match(issued, { status: 201, body: { kind: 'TokenRequest', metadata: { name: 'default' } } });
+  const [, claims = ''] = String(dict(issued.body['status'])['token']).split('.');
+  t.match(JSON.parse(Buffer.from(claims, 'base64url').toString()), {
+    sub: 'system:serviceaccount:default:default',
+    'kubernetes.io': { namespace: 'default', serviceaccount: { name: 'default' } },
+  });
+  const short = await api.ask(token, { method: 'POST', body: { spec: { expirationSeconds: 60 } } });
+  t.match(short, { status: 422, body: { message: /less than 10 minutes/ } });
+  t.equal((await api.ask(token.replace('/default/token', '/none/token'), { method: 'POST', body: {} })).status, 404);
 });
 
 t.test('a whole collection is deleted', async (t) => {

@@ -39,6 +39,8 @@ export class PodLifecycle {
     } else if (!this.#started.has(uid)) {
       this.#started.set(uid, { namespace, name });
       this.#start(pod);
+    } else {
+      this.#startEphemeral(pod);
     }
   }
 
@@ -145,26 +147,32 @@ export class PodLifecycle {
       restartPolicy: policy === 'Never' || policy === 'OnFailure' ? policy : 'Always',
       containers: containers.map(containerSpec),
     });
-    for (const container of containers) {
-      const about = { component: 'kubelet', fieldPath: `spec.containers{${text(container['name'])}}` };
-      const image = text(container['image']);
-      recordEvent(this.#context, pod, {
-        ...about,
-        reason: 'Pulled',
-        message: `Container image "${image}" already present on machine`,
-      });
-      recordEvent(this.#context, pod, {
-        ...about,
-        reason: 'Created',
-        message: `Created container: ${text(container['name'])}`,
-      });
-      recordEvent(this.#context, pod, {
-        ...about,
-        reason: 'Started',
-        message: `Started container ${text(container['name'])}`,
-      });
-    }
+    for (const container of containers) this.#tellStarted(pod, container, 'containers');
     this.syncStatus(uid);
+  }
+
+  /** Containers that were added for debugging; they are never started again. */
+  #startEphemeral(pod: KubeObject): void {
+    const { uid = '', namespace = '', name } = pod.metadata;
+    const { runtime } = this.#context;
+    const known = new Set(runtime.statuses(uid).map((status) => status.name));
+    const added = dicts(at(pod, 'spec.ephemeralContainers')).filter((one) => !known.has(text(one['name'])));
+    // One without any is over, or not begun.
+    if (added.length === 0 || known.size === 0) return;
+    runtime.start({ uid, namespace, name, restartPolicy: 'Never', containers: added.map(containerSpec) });
+    for (const container of added) this.#tellStarted(pod, container, 'ephemeralContainers');
+    this.syncStatus(uid);
+  }
+
+  #tellStarted(pod: KubeObject, container: Dict, list: string): void {
+    const name = text(container['name']);
+    for (const [reason, message] of [
+      ['Pulled', `Container image "${text(container['image'])}" already present on machine`],
+      ['Created', `Created container: ${name}`],
+      ['Started', `Started container ${name}`],
+    ] as const) {
+      recordEvent(this.#context, pod, { component: 'kubelet', fieldPath: `spec.${list}{${name}}`, reason, message });
+    }
   }
 
   #stop(pod: KubeObject): void {

@@ -5,8 +5,10 @@ import { at, dicts, text, timestamp } from '../json.js';
 import { withCondition } from './context.js';
 
 /** The status of a pod that has a node, from what its containers do. */
-export function podStatus(pod: KubeObject, statuses: readonly ContainerStatus[], now: number): Dict {
+export function podStatus(pod: KubeObject, all: readonly ContainerStatus[], now: number): Dict {
   const specs = dicts(at(pod, 'spec.containers'));
+  const ephemeral = dicts(at(pod, 'spec.ephemeralContainers'));
+  const statuses = all.filter(({ name }) => specs.some((spec) => spec['name'] === name));
   const ready = statuses.length === specs.length && statuses.every(({ state }) => state.kind === 'running');
   const phase = phaseOf(pod, statuses);
   const over = phase === 'Succeeded' || phase === 'Failed';
@@ -24,23 +26,32 @@ export function podStatus(pod: KubeObject, statuses: readonly ContainerStatus[],
     conditions,
     qosClass: qosClassOf(pod.spec ?? {}),
     containerStatuses: specs.map((spec) => {
-      const name = text(spec['name']);
-      const image = text(spec['image']);
-      const found = statuses.find((status) => status.name === name);
-      const containerID = `emulator://${pod.metadata.uid ?? ''}-${name}-${found?.restartCount ?? 0}`;
-      const state = found?.state ?? { kind: 'waiting' as const, reason: 'ContainerCreating' };
-      return {
-        name,
-        state: stateOf(state, containerID),
-        lastState: found?.lastTermination === undefined ? {} : stateOf(found.lastTermination, containerID),
-        ready: state.kind === 'running',
-        restartCount: found?.restartCount ?? 0,
-        image,
-        imageID: image,
-        ...(found === undefined ? {} : { containerID }),
-        started: state.kind === 'running',
-      };
+      const running = statuses.some(({ name, state }) => name === spec['name'] && state.kind === 'running');
+      return { ...containerStatus(pod, spec, all), ready: running, started: running };
     }),
+    // They count for nothing: neither for the pod's phase nor for its readiness.
+    ...(ephemeral.length === 0
+      ? {}
+      : {
+          ephemeralContainerStatuses: ephemeral.map((spec) => ({ ...containerStatus(pod, spec, all), ready: false })),
+        }),
+  };
+}
+
+function containerStatus(pod: KubeObject, spec: Dict, statuses: readonly ContainerStatus[]): Dict {
+  const name = text(spec['name']);
+  const image = text(spec['image']);
+  const found = statuses.find((status) => status.name === name);
+  const containerID = `emulator://${pod.metadata.uid ?? ''}-${name}-${found?.restartCount ?? 0}`;
+  const state = found?.state ?? { kind: 'waiting' as const, reason: 'ContainerCreating' };
+  return {
+    name,
+    state: stateOf(state, containerID),
+    lastState: found?.lastTermination === undefined ? {} : stateOf(found.lastTermination, containerID),
+    restartCount: found?.restartCount ?? 0,
+    image,
+    imageID: image,
+    ...(found === undefined ? {} : { containerID }),
   };
 }
 

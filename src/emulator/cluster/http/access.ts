@@ -157,7 +157,7 @@ function rulesOf(user: User): Dict {
     resourceRules: groups.map((group) => ({
       verbs: LOOKING,
       apiGroups: [group],
-      resources: readable.filter((type) => type.group === group).map(({ plural }) => plural),
+      resources: [...new Set(readable.filter((type) => type.group === group).map(({ plural }) => plural))],
     })),
     nonResourceRules: [{ verbs: ['get'], nonResourceURLs: ['*'] }],
   };

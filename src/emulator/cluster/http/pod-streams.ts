@@ -11,11 +11,13 @@ import { integerOf, unsupported } from './options.js';
 
 /** The named container or the only one; throws the real server's refusals. kubectl reads the annotation itself. */
 function containerOf(pod: KubeObject, query: URLSearchParams): string {
-  const names = dicts(at(pod, 'spec.containers')).map(({ name }) => text(name));
+  const namesOf = (path: string): string[] => dicts(at(pod, path)).map(({ name }) => text(name));
+  const names = namesOf('spec.containers');
   const asked = query.get('container') ?? '';
   const { name } = pod.metadata;
   if (asked !== '') {
-    if (!names.includes(asked)) throw badRequest(`container ${asked} is not valid for pod ${name}`);
+    if (![...names, ...namesOf('spec.ephemeralContainers')].includes(asked))
+      throw badRequest(`container ${asked} is not valid for pod ${name}`);
     return asked;
   }
   const [only] = names;

@@ -3,8 +3,8 @@ import { itemJson, objectJson } from '../json.js';
 import type { ResourceType } from '../resource-table.js';
 import { apiVersionOf } from '../resource-table.js';
 import { toPartialMetadata, toPartialMetadataList, toTable } from '../table-printer.js';
-import { shownForm } from './event-forms.js';
 import type { Form } from './exchange.js';
+import { shownForm } from './stored-forms.js';
 
 export interface PresentOptions {
   readonly form: Form;

@@ -9,11 +9,12 @@ import type { Registry } from '../registry.js';
 import { apiVersionOf } from '../resource-table.js';
 import { assertMayDo, review, type User, userOf, verbOf } from './access.js';
 import type { ResourcePath } from './api-path.js';
-import { storedType } from './event-forms.js';
 import { type Form, negotiate, readObject, sendJson } from './exchange.js';
 import { listObjects, matcherOf } from './list.js';
 import { isStream, serveLog } from './pod-streams.js';
 import { presentList, presentObject } from './present.js';
+import { storedType } from './stored-forms.js';
+import { tokenRequest } from './token-request.js';
 import { serveWatch } from './watch.js';
 import type { WriteCall, Written } from './write.js';
 import { createObject, deleteObject, deleteOptions, evict, patchObject, replaceObject, serveScale } from './write.js';
@@ -128,7 +129,7 @@ export class ResourceApi {
     sendJson(response, presentList(type, objects, metadata, call));
   }
 
-  /** True once it is answered; `status` and `finalize` are ordinary reads and writes. */
+  /** True once it is answered; `status`, `finalize` and `ephemeralcontainers` are ordinary reads and writes. */
   async #subresource(call: Call): Promise<boolean> {
     const { path, response } = call;
     const { type, namespace = '', name = '' } = path;
@@ -149,10 +150,12 @@ export class ResourceApi {
       case 'portforward':
         this.#registry.find(type, namespace, name);
         throw new ApiError(400, 'BadRequest', 'Upgrade request required');
-      case 'token':
-      case 'ephemeralcontainers':
-        this.#registry.find(type, namespace, name);
-        throw new ApiError(501, 'NotImplemented', `the emulator's built-in cluster does not serve ${path.subresource}`);
+      case 'token': {
+        const account = this.#registry.find(type, namespace, name);
+        const asked = await readObject(call.request);
+        sendJson(response, tokenRequest(account, asked, call.now), { status: 201 });
+        return true;
+      }
       default:
         return false;
     }

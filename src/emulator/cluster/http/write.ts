@@ -11,9 +11,9 @@ import type { DeleteOptions, Registry, WriteOptions } from '../registry.js';
 import { schemaOf } from '../schema/schemas.js';
 import { formatLabelSelector } from '../selectors.js';
 import type { ResourcePath } from './api-path.js';
-import { shownForm, storedForm, storedType } from './event-forms.js';
 import { readObject, readPatch } from './exchange.js';
 import { invalidOptions, unsupported } from './options.js';
+import { shownForm, storedForm, storedType } from './stored-forms.js';
 
 export interface WriteCall {
   readonly registry: Registry;

@@ -47,8 +47,13 @@ TokenRequest: A request for a token of a service account.
   3 status TokenRequestStatus : The token.
 TokenRequestSpec: What is asked for.
   1 audiences []string : Who is to accept the token.
-  3 boundObjectRef object : The object to which the token is bound.
+  3 boundObjectRef BoundObjectReference : The object to which the token is bound.
   4 expirationSeconds int64 ptr : How long the token is to live.
+BoundObjectReference: The object whose end is the token's end.
+  1 kind string : Its kind.
+  2 apiVersion string : Its API version.
+  3 name string : Its name.
+  4 uid string : Its id.
 TokenRequestStatus: The token.
   1 token* string : The token.
   2 expirationTimestamp* time : When it expires.
@@ -96,7 +101,20 @@ SubjectAccessReviewStatus: The answer.
 SelfSubjectRulesReview: What the caller may do in a namespace.
   1 metadata ObjectMeta : Standard object's metadata.
   2 spec* SelfSubjectRulesReviewSpec : What is asked.
-  3 status object : The answer.
+  3 status SubjectRulesReviewStatus : The answer.
+SubjectRulesReviewStatus: What someone may do in a namespace.
+  1 resourceRules* []ResourceRule : With resources.
+  2 nonResourceRules* []NonResourceRule : With paths.
+  3 incomplete* bool : Whether there may be more.
+  4 evaluationError string : What went wrong.
+ResourceRule: What is allowed with resources.
+  1 verbs* []string : The verbs, or *.
+  2 apiGroups []string : The API groups, or *.
+  3 resources []string : The resources, or *.
+  4 resourceNames []string : The names; empty means all.
+NonResourceRule: What is allowed with paths.
+  1 verbs* []string : The verbs, or *.
+  2 nonResourceURLs []string : The paths, or *.
 SelfSubjectRulesReviewSpec: What is asked.
   1 namespace string : The namespace.
 package io.k8s.api.coordination.v1

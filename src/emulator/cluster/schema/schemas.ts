@@ -4,9 +4,10 @@ import { META_TYPES } from './meta-types.js';
 import { POD_TYPES } from './pod-types.js';
 import type { TypeSchema } from './schema-language.js';
 import { parseSchemas } from './schema-language.js';
+import { TRAFFIC_TYPES } from './traffic-types.js';
 import { WORKLOAD_TYPES } from './workload-types.js';
 
-const SOURCES = [META_TYPES, POD_TYPES, CORE_TYPES, WORKLOAD_TYPES, ACCESS_TYPES];
+const SOURCES = [META_TYPES, POD_TYPES, CORE_TYPES, WORKLOAD_TYPES, ACCESS_TYPES, TRAFFIC_TYPES];
 const byName = new Map(SOURCES.flatMap(parseSchemas).map((type) => [type.name, type] as const));
 
 /** By short name; undefined for a type that is not described, which is then open. */
