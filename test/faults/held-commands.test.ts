@@ -113,6 +113,24 @@ stories('much output over many cuts', async (t, container) => {
   t.equal(session.text('err'), 'end\n');
 });
 
+stories('bytes of every kind, in pieces of every size', async (t, container) => {
+  const all = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+  const session = container.session(['cat']);
+  const exec = session.exec();
+  await exec.hold();
+  let sent = Buffer.alloc(0);
+  for (let i = 0; i < 256; i += 16) {
+    for (const piece of [all.subarray(i, i + 1), all.subarray(i, i + 16), Buffer.from([i, 10, 10]), Buffer.from([10])]) {
+      exec.input(sent.length, piece);
+      sent = Buffer.concat([sent, piece]);
+      while (session.received.out < sent.length) await session.wakeup();
+    }
+  }
+  exec.send(holderWords.endOfInput(sent.length));
+  await exec.finish();
+  t.ok(Buffer.concat(session.output.out).equals(sent));
+});
+
 stories('a command whose output nobody takes is stopped from writing', async (t, container) => {
   const progress = join(container.folder, 'progress');
   const stop = join(container.folder, 'stop');
