@@ -29,7 +29,7 @@ export interface FleetScene {
   close(): void;
 }
 
-export async function startFleetScene(): Promise<FleetScene> {
+export async function startFleetScene(settings: Readonly<Record<string, unknown>> = {}): Promise<FleetScene> {
   const kubectl = newestKubectl();
   if (kubectl === undefined) throw new Error('no kubectl found: set CGP_TEST_NEWEST_KUBECTL, or install one');
   const folder = mkdtempSync(join(tmpdir(), 'cgp-bench-fleet-'));
@@ -58,6 +58,7 @@ export async function startFleetScene(): Promise<FleetScene> {
       requests: { perMinute: 10_000_000 },
       streams: { limit: 100_000 },
       stateDir,
+      ...settings,
     }),
   );
   const daemon = await startUntil(process.execPath, [MAIN, 'run', '--config', config], { pattern: /ready/ });

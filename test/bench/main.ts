@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { held } from './held.js';
 import { memory } from './memory.js';
 import { load, regressions, type Section, save, showRatios } from './report.js';
 import { requests } from './requests.js';
@@ -13,6 +14,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<Section>>> = {
   'round-trips': roundTrips,
   watches,
   streams,
+  held,
   'start-up': startUp,
   upstreams,
   memory,

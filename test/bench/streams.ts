@@ -1,7 +1,6 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { request } from 'node:http';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
+import { execStdin, execStdout, keystrokes, type Route, rate, zeros } from './exec-figures.js';
 import { type FleetScene, startFleetScene } from './fleet-scene.js';
 import { findKubectl } from './kubectl.js';
 import { median } from './measure.js';
@@ -10,17 +9,10 @@ import { MEBIBYTE, startUntil } from './servers.js';
 
 const ROUNDS = Number(process.env['CGP_BENCH_ROUNDS'] ?? 3);
 const BYTES = 200 * MEBIBYTE;
-const KEYSTROKES = 300;
 /** An old kubectl cannot reach the gateway without the daemon: its figures are compared with the new one's. */
 const CLIENTS = { direct: '1.33', WebSocket: '1.33', SPDY: '1.29' } as const;
 
 type Way = keyof typeof CLIENTS;
-/** One way to carry streams: which kubectl, and where it connects to. */
-interface Route {
-  readonly kubectl: string;
-  readonly kubeconfig: string;
-}
-
 /** What kubectl's streams carry through the daemon, beside kubectl straight to the gateway. */
 export async function streams(): Promise<Section> {
   const scene = await startFleetScene();
@@ -33,10 +25,10 @@ export async function streams(): Promise<Section> {
     };
     for (let round = 0; round < ROUNDS; round++) {
       for (const [way, route] of routes) {
-        note('exec stdout, MiB/s', way, await execStdout(route));
-        note('exec stdin, MiB/s', way, await execStdin(route));
+        note('exec stdout, MiB/s', way, await execStdout(route, BYTES));
+        note('exec stdin, MiB/s', way, await execStdin(route, BYTES));
         note('port-forward down, MiB/s', way, await forwarded(route, `/bytes/${BYTES}`));
-        note('port-forward up and down, MiB/s', way, await forwarded(route, '/echo', zeros()));
+        note('port-forward up and down, MiB/s', way, await forwarded(route, '/echo', zeros(BYTES)));
         const { p50, p99 } = await keystrokes(route);
         note('keystroke to echo, p50 ms', way, p50);
         note('keystroke to echo, p99 ms', way, p99);
@@ -72,26 +64,6 @@ function routesOf(scene: FleetScene): [Way, Route][] {
   });
 }
 
-async function execStdout({ kubectl, kubeconfig }: Route): Promise<number> {
-  const begun = performance.now();
-  const child = start(kubectl, kubeconfig, ['exec', 'box', '--', 'head', '-c', String(BYTES), '/dev/zero']);
-  child.stdin.end();
-  let got = 0;
-  for await (const chunk of child.stdout) got += (chunk as Buffer).length;
-  if (got !== BYTES) throw new Error(`exec gave ${got} bytes of ${BYTES}`);
-  return rate(begun);
-}
-
-async function execStdin({ kubectl, kubeconfig }: Route): Promise<number> {
-  const begun = performance.now();
-  const child = start(kubectl, kubeconfig, ['exec', '-i', 'box', '--', 'wc', '-c']);
-  zeros().pipe(child.stdin);
-  let said = '';
-  for await (const chunk of child.stdout) said += String(chunk);
-  if (Number(said) !== BYTES) throw new Error(`exec was told ${said} bytes of ${BYTES}`);
-  return rate(begun);
-}
-
 async function forwarded({ kubectl, kubeconfig }: Route, path: string, body?: Readable): Promise<number> {
   const { child, match } = await startUntil(
     kubectl,
@@ -113,46 +85,8 @@ async function forwarded({ kubectl, kubeconfig }: Route, path: string, body?: Re
       else body.pipe(asked);
     });
     if (got !== BYTES) throw new Error(`port-forward gave ${got} bytes of ${BYTES}`);
-    return rate(begun);
+    return rate(BYTES, begun);
   } finally {
     child.kill('SIGKILL');
   }
-}
-
-async function keystrokes({ kubectl, kubeconfig }: Route): Promise<{ p50: number; p99: number }> {
-  const child = start(kubectl, kubeconfig, ['exec', '-i', 'box', '--', 'cat']);
-  const press = async (): Promise<number> => {
-    const begun = performance.now();
-    const echoed = once(child.stdout, 'data');
-    child.stdin.write('x');
-    await echoed;
-    return performance.now() - begun;
-  };
-  for (let i = 0; i < 20; i++) await press();
-  const times: number[] = [];
-  for (let i = 0; i < KEYSTROKES; i++) times.push(await press());
-  child.kill('SIGKILL');
-  times.sort((a, b) => a - b);
-  const at = (part: number): number => times[Math.floor(part * (times.length - 1))] ?? Number.NaN;
-  return { p50: at(0.5), p99: at(0.99) };
-}
-
-function start(kubectl: string, kubeconfig: string, words: readonly string[]): ChildProcessWithoutNullStreams {
-  const child = spawn(kubectl, ['--kubeconfig', kubeconfig, ...words], { stdio: 'pipe' });
-  child.stdin.on('error', () => {});
-  child.stderr.pipe(process.stderr);
-  return child;
-}
-
-function zeros(): Readable {
-  const piece = Buffer.alloc(65_536);
-  return Readable.from(
-    (function* () {
-      for (let left = BYTES; left > 0; left -= piece.length) yield piece;
-    })(),
-  );
-}
-
-function rate(begun: number): number {
-  return BYTES / MEBIBYTE / ((performance.now() - begun) / 1000);
 }
