@@ -23,7 +23,7 @@ const READ_OF_GET: readonly (readonly [ErrorName, RegExp])[] = [
   ['membership-not-found', /^Error from server \(NotFound\): .*gcloud container fleet memberships list/],
   ['not-found-page', /^Error from server \(NotFound\): .*connect-gateway-proxy memberships --refresh/],
   ['unknown-rejection', /^Error from server \(TooManyRequests\): .*connect-gateway-proxy sessions/],
-  ['unauthenticated', /^error: You must be logged in to the server \(.*gcloud auth application-default login/],
+  ['unauthenticated', /^error: You must be logged in to the server \(.*gcloud auth print-access-token > \S+token/],
   ['rbac-denied', /^Error from server \(Forbidden\): pods is forbidden: User "dev@example\.com" cannot list resource/],
 ];
 

@@ -159,6 +159,15 @@ export class Context {
     return [...new Set([...settings.projects, ...(settings.projects.length > 0 ? [] : pinned)])];
   }
 
+  /** Those of the memberships that this run is about. */
+  async projectsInQuestion(): Promise<string[]> {
+    const every = await this.projects();
+    if (this.wanted === undefined) return every;
+    const subjects = await this.memberships();
+    const named = await Promise.all(subjects.map((subject) => this.projectOf(subject)));
+    return named.length === 0 ? every : [...new Set(named)];
+  }
+
   /** As the settings name it, so that each is asked about once. */
   async projectOf({ project, projectId }: Pick<Subject, 'project' | 'projectId'>): Promise<string> {
     const named = await this.projects();

@@ -9,7 +9,7 @@ export const api: Check = {
   title: 'APIs enabled',
   needs: ['identity'],
   async run(context) {
-    const projects = await context.projects();
+    const projects = await context.projectsInQuestion();
     const disabled = (await Promise.all(projects.map((project) => controlApis(context, project)))).flat();
     const reaches = await context.reaches();
     for (const { name, project, projectId } of await context.memberships()) {
@@ -21,28 +21,31 @@ export const api: Check = {
   },
 };
 
+/** Without the project API the daemon goes on: it is only asked for a project's number, and here for permissions. */
 async function controlApis(context: Context, project: string): Promise<Finding[]> {
   const { settings } = await context.inForce();
-  const asked = [
-    ...(settings.projects.includes(project) ? [context.listing(project)] : []),
-    context.permissions(project),
+  const lists = settings.projects.includes(project);
+  const [fleet, permissions] = await Promise.all([
+    lists ? context.listing(project).then(() => undefined, disabledService) : undefined,
+    context.permissions(project).then(() => undefined, disabledService),
+  ]);
+  return [
+    ...(fleet === undefined ? [] : [enable(fleet, project)]),
+    ...(permissions === undefined || permissions === fleet
+      ? []
+      : [{ ...enable(permissions, project), status: 'warn' as const }]),
   ];
-  const answers = await Promise.allSettled(asked);
-  return answers.flatMap((answer) => {
-    const text = answer.status === 'rejected' ? describeError(answer.reason) : '';
-    if (!/has not been used in project \S+ before or it is disabled|SERVICE_DISABLED/.test(text)) return [];
-    const service =
-      /\b([a-z]+\.googleapis\.com)\/overview/.exec(text)?.[1] ?? /^([a-z]+\.googleapis\.com)/.exec(text)?.[1];
-    return [enable(service ?? 'gkehub.googleapis.com', project)];
-  });
+}
+
+/** The service that Google names where it says that one is disabled. */
+export function disabledService(error: unknown): string | undefined {
+  const text = describeError(error);
+  if (!/has not been used in project \S+ before or it is disabled|SERVICE_DISABLED/.test(text)) return undefined;
+  const named = /\b([a-z]+\.googleapis\.com)\/overview/.exec(text) ?? /^([a-z]+\.googleapis\.com)/.exec(text);
+  return named?.[1] ?? 'gkehub.googleapis.com';
 }
 
 function enable(service: string, project: string): Finding {
-  return fail(
-    `${service} is not enabled in project ${project}`,
-    `gcloud services enable ${service} --project=${project}`,
-    {
-      code: 'api-disabled',
-    },
-  );
+  const next = `gcloud services enable ${service} --project=${project}`;
+  return fail(`${service} is not enabled in project ${project}`, next, { code: 'api-disabled' });
 }

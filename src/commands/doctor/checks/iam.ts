@@ -3,6 +3,7 @@ import { type Check, combined, type Finding, fail, ok, warn } from '../check.js'
 import { type Context, PERMISSIONS } from '../context.js';
 import type { Subject } from '../facts.js';
 import { troubleFor } from '../reach-trouble.js';
+import { disabledService } from './api.js';
 
 const GET = 'gkehub.gateway.get';
 const LIST = 'gkehub.memberships.list';
@@ -15,7 +16,7 @@ export const iam: Check = {
   title: 'IAM',
   needs: ['identity', 'api'],
   async run(context) {
-    const projects = await context.projects();
+    const projects = await context.projectsInQuestion();
     const found = (await Promise.all(projects.map((project) => permissions(context, project)))).flat();
     const reaches = await context.reaches();
     if (!found.some(({ status }) => status === 'fail')) {
@@ -37,13 +38,11 @@ async function permissions(context: Context, project: string): Promise<Finding[]
   } catch (error) {
     const message = describeError(error);
     const next = `gcloud projects describe ${project}`;
-    if (!/HTTP (?:403|404)\b/.test(message))
+    if (disabledService(error) !== undefined || !/HTTP (?:403|404)\b/.test(message)) {
       return [warn(`the permissions in ${project} could not be asked for: ${message}`, next)];
-    return [
-      fail(`project ${project} is not there, or not for this identity to see: ${message}`, next, {
-        code: 'google-403',
-      }),
-    ];
+    }
+    const unseen = `project ${project} is not there, or not for this identity to see: ${message}`;
+    return [fail(unseen, next, { code: 'google-403' })];
   }
   const { settings } = await context.inForce();
   const subjects = await context.everyMembership();

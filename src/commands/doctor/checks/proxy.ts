@@ -1,4 +1,5 @@
 import { withoutPassword } from '../../../daemon/environment.js';
+import type { EndpointProbe } from '../../../daemon/google-side.js';
 import { type Check, combined, type Finding, fail, ok, warn } from '../check.js';
 import type { Environment } from '../in-force.js';
 
@@ -10,26 +11,24 @@ export const proxy: Check = {
   async run(context) {
     const { env } = await context.inForce();
     const probes = await context.probes();
-    const found = [
-      ...probes.flatMap((probe): Finding[] => {
-        const { failure, host, proxy: at } = probe;
-        const name = nameOf(env);
-        if (failure?.stage === 'proxy-settings') {
-          return [fail(failure.message, `export ${name}=http://HOST:PORT`, { code: failure.code })];
-        }
-        if (failure?.stage !== 'proxy') return [];
-        const message = `the proxy ${at} (${name}) does not lead to ${host}: ${failure.message}`;
-        const next = failure.code === 'proxy-refused' ? `curl -v -x http://${at} https://${host}/` : `unset ${name}`;
-        return [fail(message, next, { code: failure.code })];
-      }),
-    ];
-    const [first] = found;
+    const [first] = probes.flatMap((probe) => inTheWay(probe, env));
     if (first !== undefined) return first;
     const warnings = [...spellings(env), ...loopback(context.io.env), ...unread(env)];
     const used = [...new Set(probes.flatMap(({ proxy: at = [] }) => at))];
     return combined(warnings) ?? ok(used.length === 0 ? 'none is used' : `by way of ${used.join(', ')}`);
   },
 };
+
+function inTheWay({ failure, host, proxy: at }: EndpointProbe, env: Environment): Finding[] {
+  const name = nameOf(env);
+  if (failure?.stage === 'proxy-settings') {
+    return [fail(failure.message, `export ${name}=http://HOST:PORT`, { code: failure.code })];
+  }
+  if (failure?.stage !== 'proxy') return [];
+  const message = `the proxy ${at} (${name}) does not lead to ${host}: ${failure.message}`;
+  const next = failure.code === 'proxy-refused' ? `curl -v -x http://${at} https://${host}/` : `unset ${name}`;
+  return [fail(message, next, { code: failure.code })];
+}
 
 function nameOf(env: Environment): string {
   return ['https_proxy', 'HTTPS_PROXY', 'http_proxy'].find((name) => env[name]) ?? 'HTTP_PROXY';
