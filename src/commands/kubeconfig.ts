@@ -1,25 +1,31 @@
 import { homedir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { CodedError, UsageError } from '../base/errors.js';
 import {
-  contextName,
   type KubeconfigContent,
+  type KubeconfigEntry,
   mergeKubeconfig,
   removeFromKubeconfigFile,
   updateKubeconfigFile,
 } from '../daemon/kubeconfig.js';
+import { DEFAULT_TEMPLATE, KubeconfigBook, kubeconfigEntries } from '../daemon/kubeconfig-book.js';
+import { State } from '../daemon/state.js';
 import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
 import { plainUrlsOf } from './memberships.js';
 import { addSettingOptions, settingsOf } from './settings-options.js';
+
+/** kubectl holds its lock for milliseconds. */
+const LOCK_TRIES = 20;
+const LOCK_PAUSE_MS = 100;
 
 interface KubeconfigOptions {
   readonly stdout?: true;
   readonly merge?: string | true;
   readonly remove?: string | true;
   readonly setCurrentContext?: true;
-  readonly contextTemplate: string;
+  readonly contextTemplate?: string;
   readonly http?: true;
 }
 
@@ -28,11 +34,17 @@ export function addKubeconfig(program: Command, io: CommandIo): void {
     .command('kubeconfig')
     .description("write contexts for every membership: into the daemon's own file, or with --merge into yours")
     .option('--stdout', 'print the kubeconfig instead of writing it')
-    .option('--merge [FILE]', 'add the contexts to FILE (default: $KUBECONFIG, else ~/.kube/config), keeping all else')
-    .option('--remove [FILE]', 'take our contexts out of FILE again')
+    .option(
+      '--merge [FILE]',
+      'add the contexts to FILE (default: $KUBECONFIG, else ~/.kube/config), keep all else, and keep them in step with the fleet',
+    )
+    .option('--remove [FILE]', 'take our contexts out of FILE again, for good')
     .option('--set-current-context', 'also make the first membership the current context')
     .option('--http', 'with the plain HTTP URLs (listen.http), for tools that know no TLS; needs --stdout or --merge')
-    .option('--context-template <TEMPLATE>', 'names of the contexts: {alias}, {id}, {location}, {project}', '{alias}')
+    .option(
+      '--context-template <TEMPLATE>',
+      'names of the contexts: {alias}, {id}, {location}, {project}; remembered (default: {alias})',
+    )
     .addHelpText(
       'after',
       '\nExamples:\n  $ export KUBECONFIG=$(connect-gateway-proxy kubeconfig)\n  $ connect-gateway-proxy kubeconfig --merge --context-template "fleet-{alias}"\n',
@@ -46,23 +58,31 @@ export function addKubeconfig(program: Command, io: CommandIo): void {
       }
       if (options.remove !== undefined) {
         const { stateDir } = settingsOf(command, io);
-        const file = options.remove === true ? personsKubeconfig(io) : options.remove;
-        const { changed } = removeFromKubeconfigFile(file, stateDir);
+        const file = resolve(options.remove === true ? personsKubeconfig(io) : options.remove);
+        const state = State.read(stateDir);
+        if (state !== undefined) new KubeconfigBook(state).forget(file);
+        const { changed } = await patiently(io, () => removeFromKubeconfigFile(file, stateDir));
         io.err(changed ? `removed our contexts from ${file}\n` : `${file} has none of our contexts\n`);
         return;
       }
       const daemon = daemonBeside(command, io);
-      const content = await contentOf(daemon, options);
+      const book = new KubeconfigBook(daemon.state);
+      const template = options.contextTemplate ?? (options.merge === undefined ? book.ownTemplate : DEFAULT_TEMPLATE);
+      const content = await contentOf(daemon, { template, http: options.http === true });
       const current = options.setCurrentContext ? 'first' : 'if-missing';
       if (options.stdout) {
         io.out(mergeKubeconfig('', content, { path: 'stdout', current }));
       } else if (options.merge !== undefined) {
-        const file = options.merge === true ? personsKubeconfig(io) : options.merge;
+        const file = resolve(options.merge === true ? personsKubeconfig(io) : options.merge);
         const keep = options.setCurrentContext ? 'first' : 'keep';
-        updateKubeconfigFile(file, content, { current: keep, backup: true });
-        io.err(`${content.entries.length} contexts are in ${file}\n`);
+        await patiently(io, () => updateKubeconfigFile(file, content, { current: keep, backup: true }));
+        // Plain HTTP is a thing of the moment: its URLs hold a secret, and the port may be switched off.
+        if (options.http) book.forget(file);
+        else book.remember(file, template);
+        io.err(`${content.entries.length} contexts are in ${file}${options.http ? '' : ', and follow the fleet'}\n`);
       } else {
         const file = daemon.settings.kubeconfigFile;
+        book.useTemplate(template);
         updateKubeconfigFile(file, content, { current, backup: false });
         // The path alone, so that a shell can take it.
         io.out(`${file}\n`);
@@ -78,28 +98,39 @@ export function authorityOf({ state }: DaemonBeside): string {
   throw new CodedError({ code: 'state-damaged', message: `${state.path('ca.pem')} is missing; restart the daemon` });
 }
 
+/** Tries for a while where another program is at the same file. */
+async function patiently<T>(io: CommandIo, act: () => T): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return act();
+    } catch (error) {
+      if (!(error instanceof CodedError) || error.code !== 'kubeconfig-locked' || tries === LOCK_TRIES) throw error;
+      await io.pause(LOCK_PAUSE_MS);
+    }
+  }
+}
+
 async function contentOf(
   daemon: DaemonBeside,
-  { contextTemplate: template, http }: KubeconfigOptions,
+  { template, http }: { template: string; http: boolean },
 ): Promise<KubeconfigContent> {
   const plainUrl = http ? plainUrlsOf(daemon) : undefined;
-  const authority = authorityOf(daemon);
-  const memberships = await daemon.memberships();
-  const names = new Map<string, string>();
-  const entries = memberships.flatMap((membership) => {
-    const { url, name } = membership;
-    if (url === undefined) return [];
-    const context = contextName(template, membership);
-    const other = names.get(context);
-    if (other !== undefined) {
-      throw new UsageError(`--context-template ${template} gives ${other} and ${name} the same name ${context}`);
-    }
-    names.set(context, name);
-    const known = { context, membership: name };
-    if (plainUrl !== undefined) return [{ ...known, server: plainUrl(name) }];
-    return [{ ...known, server: url, token: daemon.state.tokens.ofMembership(name) }];
+  const entries = kubeconfigEntries(await daemon.memberships(), {
+    template,
+    state: daemon.state,
+    onClash: (context, first, second) => {
+      throw new UsageError(`--context-template ${template} gives ${first} and ${second} the same name ${context}`);
+    },
   });
-  return { entries, authority, owner: daemon.state.folder };
+  return {
+    entries: plainUrl === undefined ? entries : entries.map((entry) => withoutToken(entry, plainUrl(entry.membership))),
+    authority: authorityOf(daemon),
+    owner: daemon.state.folder,
+  };
+}
+
+function withoutToken({ context, membership }: KubeconfigEntry, server: string): KubeconfigEntry {
+  return { context, membership, server };
 }
 
 /** The file that kubectl itself would write to. */

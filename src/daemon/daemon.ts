@@ -19,7 +19,7 @@ import { CutoffBook } from './cutoff-book.js';
 import { tellEnvironment } from './environment.js';
 import { controlApis, googleWay, type IdentityOpener, identityOpener } from './google-side.js';
 import { lockInstance } from './instance-lock.js';
-import { updateKubeconfigFile } from './kubeconfig.js';
+import { keepKubeconfigs } from './kubeconfig-book.js';
 import { Metrics } from './metrics.js';
 import { ownHubAnswers } from './own-hub.js';
 import { namingOwner, PortBook } from './ports.js';
@@ -438,19 +438,12 @@ class Daemon implements RunningDaemon {
   }
 
   #writeKubeconfig(): void {
-    const settings = this.#settings;
-    const authority = this.#state.authorityCertificate();
-    if (authority === undefined) return;
-    const entries = this.memberships().flatMap(({ url, alias, name }) =>
-      url === undefined
-        ? []
-        : [{ context: alias, server: url, token: this.#state.tokens.ofMembership(name), membership: name }],
-    );
-    updateKubeconfigFile(
-      settings.kubeconfigFile,
-      { entries, authority, owner: this.#state.folder },
-      { current: 'if-missing', backup: false },
-    );
+    keepKubeconfigs({
+      state: this.#state,
+      ownFile: this.kubeconfigFile,
+      memberships: this.memberships(),
+      log: this.#o.log,
+    });
   }
 
   #renewCertificateLater(): void {

@@ -1,4 +1,5 @@
-import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type Document, isMap, isSeq, parseDocument, type YAMLMap, type YAMLSeq } from 'yaml';
 import { systemCode, UsageError } from '../base/errors.js';
 import { writePrivateFile } from './files.js';
@@ -69,28 +70,74 @@ export function removeFromKubeconfig(existing: string, options: { path: string; 
   return write(document, existing);
 }
 
-/** Reads, merges and writes; the first time somebody else's file is touched, a copy of it is kept beside it. */
+/**
+ * Reads, merges and writes. A person's file (`backup`) is locked meanwhile as kubectl does it, and the first time that it
+ * is touched a copy of it is kept beside it.
+ */
 export function updateKubeconfigFile(
   path: string,
   content: KubeconfigContent,
   options: { current: 'if-missing' | 'first' | 'keep'; backup: boolean },
 ): { changed: boolean } {
+  const merge = (existing: string): string => mergeKubeconfig(existing, content, { path, current: options.current });
+  if (options.backup) return rewritePersons(path, merge);
   const existing = readIfThere(path);
-  const updated = mergeKubeconfig(existing ?? '', content, { path, current: options.current });
+  const updated = merge(existing ?? '');
   if (updated === existing) return { changed: false };
-  if (options.backup && existing !== undefined) backUpOnce(path);
   writePrivateFile(path, updated);
   return { changed: true };
 }
 
 export function removeFromKubeconfigFile(path: string, owner: string): { changed: boolean } {
-  const existing = readIfThere(path);
-  if (existing === undefined) return { changed: false };
-  const updated = removeFromKubeconfig(existing, { path, owner });
-  if (updated === existing) return { changed: false };
-  backUpOnce(path);
-  writePrivateFile(path, updated);
-  return { changed: true };
+  if (readIfThere(path) === undefined) return { changed: false };
+  return rewritePersons(path, (existing) => removeFromKubeconfig(existing, { path, owner }));
+}
+
+/** False too for a file that is gone or is no kubeconfig. */
+export function hasOwnEntries(path: string, owner: string): boolean {
+  try {
+    const document = readKubeconfig(readFileSync(path, 'utf8'), path);
+    return SECTIONS.some((section) => itemsOf(document, section).some((item) => ownerOf(item, section) === owner));
+  } catch {
+    return false;
+  }
+}
+
+/** Throws a UsageError `kubeconfig-locked` where another program is at it. */
+function rewritePersons(path: string, rewrite: (existing: string) => string): { changed: boolean } {
+  const before = readIfThere(path);
+  // Most often there is nothing to do, and no lock to take for it.
+  if (before !== undefined && rewrite(before) === before) return { changed: false };
+  return whileLocked(path, () => {
+    const existing = readIfThere(path);
+    const updated = rewrite(existing ?? '');
+    if (updated === existing) return { changed: false };
+    if (existing !== undefined) backUpOnce(path);
+    writePrivateFile(path, updated);
+    return { changed: true };
+  });
+}
+
+/** client-go's lock (clientcmd/loader.go, lockFile): whoever makes the file has it. */
+function whileLocked<T>(path: string, act: () => T): T {
+  const lock = `${path}.lock`;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    closeSync(openSync(lock, 'wx', 0o600));
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') {
+      throw new UsageError(`cannot write ${path}: ${systemCode(error) ?? String(error)}`, { cause: error });
+    }
+    throw new UsageError(`another program, such as kubectl, writes ${path} now; if none does, remove ${lock}`, {
+      code: 'kubeconfig-locked',
+      cause: error,
+    });
+  }
+  try {
+    return act();
+  } finally {
+    rmSync(lock, { force: true });
+  }
 }
 
 /** `{alias}`, `{id}`, `{location}`, `{project}` are replaced. Throws a UsageError for any other name in braces. */

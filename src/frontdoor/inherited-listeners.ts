@@ -75,7 +75,7 @@ export class InheritedListeners {
 function nothingServed(port: number): ReturnType<typeof ownAnswer> {
   const error = new CodedError({
     code: 'membership-gone',
-    message: `connect-gateway-proxy: no membership is served on port ${port} any more (connect-gateway-proxy memberships lists all; connect-gateway-proxy service install frees the port)`,
+    message: `connect-gateway-proxy: no membership is served on port ${port}, which is held for the next one (connect-gateway-proxy memberships lists all)`,
     answer: { status: 404, reason: 'NotFound' },
   });
   return ownAnswer(statusOfError(error), { kind: 'other' });

@@ -11,7 +11,7 @@ import type { ServiceHost } from './host.js';
 import type { ManagerName, ServiceDefinition, ServiceManager } from './manager.js';
 import { readRecord, recordPaths, removeRecord, requireRecord, type ServiceRecord, writeRecord } from './record.js';
 import { recordStart } from './recorded-start.js';
-import { knownSockets } from './sockets.js';
+import { socketsToHold } from './sockets.js';
 import { shellArgument } from './templates.js';
 
 const READY_MS = 60_000;
@@ -45,17 +45,17 @@ export class Installation {
     });
     const name = o.manager ?? (await chooseManager(this.#host));
     const manager = this.#manager(name);
-    const define = (): ServiceDefinition => ({
-      start,
-      sockets: manager.holdsSockets ? knownSockets(o.settings) : [],
-      ...paths,
-    });
+    const before = readRecord(this.#io);
+    let held = before?.definition.sockets ?? [];
+    const define = async (): Promise<ServiceDefinition> => {
+      held = manager.holdsSockets ? await socketsToHold(o.settings, held) : [];
+      return { start, sockets: held, ...paths };
+    };
     if (o.dryRun) {
-      for (const { path, content } of manager.render(define())) this.#io.out(`# ${path}\n${content}\n`);
+      for (const { path, content } of manager.render(await define())) this.#io.out(`# ${path}\n${content}\n`);
       return;
     }
     const { stateDir } = o.settings;
-    const before = readRecord(this.#io);
     if (before !== undefined) await this.#leaveOld(before, name);
     await this.#assertFree(manager, stateDir, before);
     const record = (definition: ServiceDefinition): ServiceRecord => ({
@@ -64,7 +64,7 @@ export class Installation {
       stateDir,
       definition,
     });
-    let definition = define();
+    let definition = await define();
     let written = await manager.write(definition);
     writeRecord(this.#io, record(definition));
     this.#tell([...written.steps, ...notes.map((note) => `note: ${note}`)]);
@@ -75,8 +75,8 @@ export class Installation {
     }
     const changed = written.changed || before?.version !== this.#io.version || !sameStart(before, definition);
     await this.#bringUp(manager, { definition, stateDir, restart: changed });
-    // The first start gave out the memberships' ports: from now on they are held as well.
-    definition = define();
+    // The first start gave out the memberships' ports: from now on all of them are held.
+    definition = await define();
     written = await manager.write(definition);
     if (written.changed) {
       writeRecord(this.#io, record(definition));

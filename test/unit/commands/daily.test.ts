@@ -80,7 +80,8 @@ t.test('two daemons on one machine: own ports, own contexts, and neither takes t
 
   // A fleet change of the one leaves the other's entries alone.
   at.writeConfig({ memberships: [{ name: PROD, alias: 'live' }] });
-  t.match(await first('reload'), { code: 0, err: /changed memberships; 2 memberships/ });
+  // The daemon may have seen the saved file by itself before.
+  t.match(await first('reload'), { code: 0, err: /(?:changed memberships|no setting has changed); 2 memberships/ });
   await first('kubeconfig', '--merge', shared);
   const changed = parse(readFileSync(shared, 'utf8')) as WrittenKubeconfig;
   t.strictSame(changed.clusters.map(({ name }) => name).sort(), ['b-prod', 'b-stage', 'edge', 'live']);
