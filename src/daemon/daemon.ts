@@ -36,6 +36,8 @@ import { WakeWatch, watchedDialer } from './wake-watch.js';
 const DRAIN_MS = 10_000;
 /** A fleet that was never seen is waited for this long before the daemon calls itself ready without it. */
 const FIRST_REFRESH_MS = 15_000;
+/** A person's kubeconfig that could not be written: another program had it locked, say. */
+const KUBECONFIG_AGAIN_MS = 5000;
 /** The certificate is looked at twice a day; it is renewed a month before it ends. */
 const CERTIFICATE_CHECK_MS = 12 * 60 * 60 * 1000;
 
@@ -125,6 +127,7 @@ class Daemon implements RunningDaemon {
   #door: FrontDoor | undefined;
   #served: ServedFleet | undefined;
   #hubPort = 0;
+  #cancelKubeconfig = (): void => {};
 
   constructor(options: DaemonOptions, state: State, lock: { release(): void }) {
     this.#o = options;
@@ -313,6 +316,7 @@ class Daemon implements RunningDaemon {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort(new Error('the daemon is stopping'));
     this.#manager.close();
+    this.#cancelKubeconfig();
     this.#wakeWatch.stop();
     this.#served?.stop();
     this.#held.close();
@@ -438,12 +442,11 @@ class Daemon implements RunningDaemon {
   }
 
   #writeKubeconfig(): void {
-    keepKubeconfigs({
-      state: this.#state,
-      ownFile: this.kubeconfigFile,
-      memberships: this.memberships(),
-      log: this.#o.log,
-    });
+    const { clock, log } = this.#o;
+    this.#cancelKubeconfig();
+    const kept = { state: this.#state, ownFile: this.kubeconfigFile, memberships: this.memberships(), log };
+    if (keepKubeconfigs(kept) || this.#stopping.signal.aborted) return;
+    this.#cancelKubeconfig = clock.after(KUBECONFIG_AGAIN_MS, () => this.#writeKubeconfig());
   }
 
   #renewCertificateLater(): void {

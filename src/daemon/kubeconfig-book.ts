@@ -77,16 +77,19 @@ export function kubeconfigEntries(
   });
 }
 
-/** Brings the daemon's own file and the merged ones in step with what is served. Throws for the own file only. */
+/**
+ * Brings the daemon's own file and the merged ones in step with what is served. Answers false where a merged one has to
+ * be tried again; throws for the own file only.
+ */
 export function keepKubeconfigs(o: {
   state: State;
   ownFile: string;
   memberships: readonly MembershipView[];
   log: Logger;
-}): void {
+}): boolean {
   const { state, memberships, log } = o;
   const authority = state.authorityCertificate();
-  if (authority === undefined) return;
+  if (authority === undefined) return true;
   const book = new KubeconfigBook(state);
   const content = (template: string): KubeconfigContent => ({
     entries: kubeconfigEntries(memberships, {
@@ -100,7 +103,8 @@ export function keepKubeconfigs(o: {
   });
   updateKubeconfigFile(o.ownFile, content(book.ownTemplate), { current: 'if-missing', backup: false });
   // Before the fleet is known nothing has left it.
-  if (memberships.length === 0) return;
+  if (memberships.length === 0) return true;
+  let done = true;
   for (const { file, template } of book.merged) {
     if (!hasOwnEntries(file, state.folder)) {
       log.info({ file }, 'our contexts were taken out of this kubeconfig: it is not kept in step any more');
@@ -112,6 +116,8 @@ export function keepKubeconfigs(o: {
       if (changed) log.info({ file }, 'the contexts in this kubeconfig are in step with the fleet again');
     } catch (error) {
       log.warn({ file }, `the kubeconfig is not in step with the fleet: ${describeError(error)}`);
+      done = false;
     }
   }
+  return done;
 }
