@@ -120,7 +120,12 @@ stories('bytes of every kind, in pieces of every size', async (t, container) => 
   await exec.hold();
   let sent = Buffer.alloc(0);
   for (let i = 0; i < 256; i += 16) {
-    for (const piece of [all.subarray(i, i + 1), all.subarray(i, i + 16), Buffer.from([i, 10, 10]), Buffer.from([10])]) {
+    for (const piece of [
+      all.subarray(i, i + 1),
+      all.subarray(i, i + 16),
+      Buffer.from([i, 10, 10]),
+      Buffer.from([10]),
+    ]) {
       exec.input(sent.length, piece);
       sent = Buffer.concat([sent, piece]);
       while (session.received.out < sent.length) await session.wakeup();
