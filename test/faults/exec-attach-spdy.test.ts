@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
+import { untilStalled } from '../support/mailbox.js';
 import {
   podWith,
   RemoteCommandScene,
@@ -161,8 +162,8 @@ story('input during a gap waits at the client once there is more than a little',
   const knock = await scene.knock();
   const total = 600;
   for (let i = 0; i < total; i++) client.say(0, `${String(i).padStart(4, '0')}${'x'.repeat(32_000)}`);
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  t.ok(client.socket.writableLength > 5_000_000, `${client.socket.writableLength} of 19 MB wait at the client`);
+  const waiting = await untilStalled(() => client.socket.writableLength);
+  t.ok(waiting > 5_000_000, `${waiting} of 19 MB wait at the client`);
   const next = knock.accept();
   next.say(1, 'again');
   let text = '';

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import { upstreamAddress } from '../../src/gateway/address.js';
 import { GATEWAY_PREFIX, testMembership } from '../support/front-door.js';
+import { untilStalled } from '../support/mailbox.js';
 import {
   type ClientEnd,
   podWith,
@@ -399,8 +400,8 @@ story('input during a gap is held in order, and no more of it than a little', as
   const knock = await scene.knock();
   const total = 600;
   for (let i = 0; i < total; i++) client.say(0, `${String(i).padStart(4, '0')}${'x'.repeat(32_000)}`);
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  t.ok(client.webSocket.bufferedAmount > 5_000_000, 'most of 19 MB waits at the client');
+  const waiting = await untilStalled(() => client.webSocket.bufferedAmount);
+  t.ok(waiting > 5_000_000, `${waiting} of 19 MB wait at the client`);
   const next = knock.accept();
   next.say(1, 'again');
   await next.inbox.next();
@@ -408,6 +409,23 @@ story('input during a gap is held in order, and no more of it than a little', as
     const { text } = await next.inbox.next();
     if (Number(text.slice(0, 4)) !== i) throw new Error(`message ${i} is ${text.slice(0, 4)}`);
   }
+  await endWell(t, client, next);
+});
+
+story('input is not given to an upstream that is about to close', async (t, scene) => {
+  const { client, up } = await begin(scene, ATTACH);
+  up.cut('a TCP reset');
+  const closing = await scene.upstream();
+  client.say(0, 'typed in the gap');
+  // It says that it closes, and does not for longer than a silent upstream is doubted.
+  closing.webSocket.close(1001);
+  closing.webSocket.pause();
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  closing.socket.destroy();
+  const next = await scene.upstream();
+  next.say(1, 'again');
+  t.strictSame(await next.inbox.next(), { channel: 4, text: SIZE });
+  t.strictSame(await next.inbox.next(), { channel: 0, text: 'typed in the gap' });
   await endWell(t, client, next);
 });
 

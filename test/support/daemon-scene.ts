@@ -9,6 +9,7 @@ import { type RunningDaemon, startDaemon } from '../../src/daemon/daemon.js';
 import { loadSettings, type Settings } from '../../src/daemon/settings.js';
 import type { ClusterBackend } from '../../src/emulator/cluster-backend.js';
 import { type EmulatedMembership, type Emulator, startEmulator } from '../../src/emulator/emulator.js';
+import './listener-leaks.js';
 
 /** A cluster that says its name, and holds what it is asked under /hold open. */
 function cluster(name: string): ClusterBackend {

@@ -6,6 +6,7 @@ import { type RunningDaemon, startDaemon } from '../../src/daemon/daemon.js';
 import { loadSettings } from '../../src/daemon/settings.js';
 import { type DemoFleetOptions, startDemoFleet } from '../../src/emulator/demo-fleet.js';
 import type { Emulator } from '../../src/emulator/emulator.js';
+import './listener-leaks.js';
 
 export interface DemoDaemon {
   readonly daemon: RunningDaemon;

@@ -21,6 +21,7 @@ import { QuotaLedger } from '../../src/gateway/quota.js';
 import { SessionRegistry } from '../../src/relays/sessions.js';
 import { HeldSessions } from '../../src/relays/survive/held-sessions.js';
 import { PlainContainers } from '../../src/relays/survive/plain-containers.js';
+import './listener-leaks.js';
 
 /** A token source that hands out numbered tokens and counts refusals. */
 export class NumberedTokens implements TokenSource {

@@ -46,7 +46,9 @@ export class Connections {
   }
 
   endTcpBelow(socket: Socket): void {
-    this.#byPeer.get(peerOf(socket))?.destroySoon();
+    const tcp = this.#byPeer.get(peerOf(socket));
+    // Each call would wait for the last bytes with a listener of its own.
+    if (tcp?.writable) tcp.destroySoon();
   }
 
   closeAll(): void {

@@ -352,7 +352,10 @@ export class RemoteCommandSession {
       this.#remote.verb === 'attach'
         ? attachNotice({ ...facts, stdinClosed: stdinOnce && this.#remote.stdin })
         : shellNotice({ ...facts, discardedBytes: gap.discardedBytes });
-    gap.cancelTimer = clock.after(QUIET_PROOF_MS, () => this.#goOn(false));
+    gap.cancelTimer = clock.after(QUIET_PROOF_MS, () => {
+      // One that is about to close would swallow what the client has sent meanwhile.
+      if (upstream.readyState === WebSocket.OPEN) this.#goOn(false);
+    });
     const size = this.#lastResize;
     this.#adopt(upstream);
     if (size !== undefined) this.#toUpstream(upstream, size);

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import * as http2 from 'node:http2';
 import t, { type Test } from 'tap';
 import type { CutForm } from '../../../src/emulator/google/faults.js';
+import '../../support/listener-leaks.js';
 import { EDGE, openGoogleBench, PROD } from './google-bench.js';
 
 type Bench = Awaited<ReturnType<typeof openGoogleBench>>;
@@ -85,3 +86,18 @@ t.test(
     t.equal(bench.emulator.activeStreams(), 0);
   },
 );
+
+t.test('many watches of one connection that end together wait for its end with one listener', async (t) => {
+  const bench = await openGoogleBench(t);
+  for (const form of ['fin', 'close-1006'] as const) {
+    const session = await connected(t, bench);
+    const heard: Promise<Heard>[] = [];
+    for (let i = 0; i < 20; i++) {
+      const came = bench.cluster.next();
+      heard.push(call(session, bench, `${PROD}/api/v1/pods?watch=true`));
+      await came;
+    }
+    t.equal(bench.emulator.faults.cutNow(form, { match: 'watch' }), 20);
+    for (const { code } of await Promise.all(heard)) t.not(code, undefined);
+  }
+});
