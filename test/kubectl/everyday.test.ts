@@ -54,7 +54,7 @@ const steps = (file: string): readonly Step[] => [
   [['get', 'namespace', 'everyday'], /namespaces "everyday" not found/, 1],
 ];
 
-for (const version of ['1.27', '1.31', '1.33', '1.36']) {
+for (const version of ['1.27', '1.33', '1.36']) {
   const found = findKubectl(version);
   if ('missing' in found) {
     tellMissing(t, found.missing);
@@ -68,7 +68,7 @@ for (const version of ['1.27', '1.31', '1.33', '1.36']) {
       rmSync(folder, { recursive: true, force: true });
     });
     const kubectl = new Kubectl({ path: found.path, kubeconfig: daemon.kubeconfig, context: 'prod', home: folder });
-    kubectl.env['EDITOR'] = `sed -i s/"2"/"3"/`;
+    kubectl.env['EDITOR'] = String.raw`sed -i s/\"2\"/\"3\"/`;
     const file = join(folder, 'plain.yaml');
     writeFileSync(
       file,

@@ -37,6 +37,7 @@ export interface DeleteOptions {
 }
 
 /** Without them an update cannot be told from a second creation, so that clients may not set or change them. */
+const EMPTY_IS_ABSENT = ['annotations', 'labels', 'finalizers', 'ownerReferences', 'managedFields'];
 const SYSTEM_METADATA = ['uid', 'creationTimestamp', 'deletionTimestamp', 'deletionGracePeriodSeconds', 'generation'];
 
 /** The rules of writing: defaults, validation, generations, optimistic concurrency, finalizers, grace. */
@@ -194,6 +195,8 @@ export class Registry {
       if (options.fieldValidation !== 'Ignore') options.warnings?.push(...told);
     }
     const metadata: ObjectMeta = { ...dict(draft['metadata']), name: text(dict(draft['metadata'])['name']) };
+    // A real server leaves out what is empty, and kubectl diff would show it as a change.
+    for (const key of EMPTY_IS_ABSENT) if (isEmpty(metadata[key])) delete metadata[key];
     if (type.namespaced) {
       if (metadata.namespace !== undefined && metadata.namespace !== '' && metadata.namespace !== namespace) {
         throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
@@ -314,4 +317,8 @@ function namespaceHolds(object: KubeObject): boolean {
 function strictError(type: ResourceType, told: readonly string[]): ApiError {
   const message = `${type.kind} in version "${type.version}" cannot be handled as a ${type.kind}: strict decoding error: ${told.join(', ')}`;
   return badRequest(message);
+}
+
+function isEmpty(value: unknown): boolean {
+  return value === null || (typeof value === 'object' && Object.keys(value).length === 0);
 }

@@ -118,3 +118,17 @@ t.test('what somebody may do is answered in the form of its type', async (t) => 
     status: { incomplete: false },
   });
 });
+
+t.test('metadata that is empty is left out', async (t) => {
+  const api = await openClusterApi(t);
+  const path = '/api/v1/namespaces/default/configmaps';
+  const metadata = { name: 'plain', annotations: {}, labels: { a: '1' }, finalizers: [], ownerReferences: null };
+  const made = await api.ask(path, { method: 'POST', body: { metadata } });
+  t.match(made, { status: 201, body: { metadata: { labels: { a: '1' } } } });
+  for (const key of ['annotations', 'finalizers', 'ownerReferences']) {
+    t.notOk(key in dict(made.body['metadata']), key);
+  }
+  const headers = { 'Content-Type': 'application/merge-patch+json' };
+  const same = await api.ask(`${path}/plain`, { method: 'PATCH', headers, body: { metadata: { annotations: {} } } });
+  t.strictSame(same.body, made.body, 'nothing has changed');
+});
