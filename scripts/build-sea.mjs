@@ -60,11 +60,14 @@ for (const path of [bundle, blob, config]) rmSync(path);
 process.stdout.write(`${executable}\n`);
 
 /**
- * A demo pod's terminal is all that needs it, and says so where it is missing. Left to be looked for at run time it would
- * come from whatever folder a person stands in.
+ * A demo pod's terminal is all that needs one of them, and says so where it is missing; ws looks for the others and goes
+ * without. Left to be looked for at run time they would come from whatever folder a person stands in.
  */
 function leaveOutNativeCode({ onResolve, onLoad }) {
-  onResolve({ filter: /^@lydell\/node-pty$/ }, ({ path }) => ({ path, namespace: 'left-out' }));
+  onResolve({ filter: /^(?:@lydell\/node-pty|bufferutil|utf-8-validate)$/ }, ({ path }) => ({
+    path,
+    namespace: 'left-out',
+  }));
   onLoad({ filter: /.*/, namespace: 'left-out' }, ({ path }) => ({
     contents: `throw new Error('${path} is native code, which a single file cannot hold');`,
   }));

@@ -43,12 +43,14 @@ export function daemonBeside(command: Command, io: CommandIo): DaemonBeside {
     record,
     call,
     callMembership: ({ name }, target, options = {}) =>
-      callOwnHub(state, record, {
-        path: `/v1/${name}${target}`,
-        token: state.tokens.ofMembership(name),
-        deadlineMs: MEMBERSHIP_DEADLINE_MS,
-        ...options,
-      }),
+      withProgress(io, 'waiting for the cluster', () =>
+        callOwnHub(state, record, {
+          path: `/v1/${name}${target}`,
+          token: state.tokens.ofMembership(name),
+          deadlineMs: MEMBERSHIP_DEADLINE_MS,
+          ...options,
+        }),
+      ),
     memberships: async () => {
       const { status, body } = await call('/-/memberships');
       if (status !== 200) {

@@ -17,7 +17,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     `${NAME} emulator --fault '{"cutAfterMs":60000,"form":"reset"}'`,
   ],
   memberships: [`${NAME} memberships --refresh`, `${NAME} memberships -o json | jq -r '.memberships[].url'`],
-  status: [`${NAME} status`, `${NAME} status -o json | jq .ready`],
+  status: [`${NAME} status`, `${NAME} status --whoami prod`, `${NAME} status -o json | jq .ready`],
   stop: [`${NAME} stop`, `${NAME} stop --state-dir /tmp/demo`],
   wait: [`${NAME} wait --timeout 30s && kubectl get pods`],
   completion: [

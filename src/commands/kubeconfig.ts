@@ -14,6 +14,7 @@ import { State } from '../daemon/state.js';
 import { type DaemonBeside, daemonBeside } from './beside.js';
 import type { CommandIo } from './io.js';
 import { plainUrlsOf } from './memberships.js';
+import { withProgress } from './progress.js';
 import { addSettingOptions, settingsOf } from './settings-options.js';
 
 /** kubectl holds its lock for milliseconds. */
@@ -100,14 +101,16 @@ export function authorityOf({ state }: DaemonBeside): string {
 
 /** Tries for a while where another program is at the same file. */
 async function patiently<T>(io: CommandIo, act: () => T): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return act();
-    } catch (error) {
-      if (!(error instanceof CodedError) || error.code !== 'kubeconfig-locked' || tries === LOCK_TRIES) throw error;
-      await io.pause(LOCK_PAUSE_MS);
+  return await withProgress(io, 'waiting for another program to write the kubeconfig', async () => {
+    for (let tries = 1; ; tries++) {
+      try {
+        return act();
+      } catch (error) {
+        if (!(error instanceof CodedError) || error.code !== 'kubeconfig-locked' || tries === LOCK_TRIES) throw error;
+        await io.pause(LOCK_PAUSE_MS);
+      }
     }
-  }
+  });
 }
 
 async function contentOf(

@@ -7,6 +7,7 @@ import { CodedError } from '../base/errors.js';
 import { createLogger } from '../base/log.js';
 import { exitCodeOf } from './child.js';
 import type { CommandIo } from './io.js';
+import { Progress } from './progress.js';
 import { settingsOf } from './settings-options.js';
 
 /**
@@ -37,7 +38,12 @@ async function serveWhile(
     ...io.env,
   };
   const settings = settingsOf(command, { ...io, env });
-  const log = createLogger({ level: settings.log.level, format: settings.log.format, write: io.err });
+  const progress = new Progress(io, 'starting: asking the fleet');
+  const write = (line: string): void => {
+    progress.clear();
+    io.err(line);
+  };
+  const log = createLogger({ level: settings.log.level, format: settings.log.format, write });
   let child: ReturnType<typeof spawn> | undefined;
   let stopped: 'SIGINT' | 'SIGTERM' | undefined;
   io.onSignal((signal) => {
@@ -50,7 +56,9 @@ async function serveWhile(
   const { startDaemon } = await import('../daemon/daemon.js');
   // Neither its manager's sockets nor its notify socket are meant for this daemon.
   const daemonEnv = { ...io.env, LISTEN_PID: undefined, NOTIFY_SOCKET: undefined };
-  const daemon = await startDaemon({ settings, clock: io.clock, log, version: io.version, env: daemonEnv });
+  const daemon = await startDaemon({ settings, clock: io.clock, log, version: io.version, env: daemonEnv }).finally(
+    () => progress.end(),
+  );
   try {
     if (stopped !== undefined) return 128 + constants.signals[stopped];
     if (!daemon.memberships().some(({ url }) => url !== undefined)) {

@@ -12,9 +12,9 @@ import type { CommandIo } from './io.js';
 
 /** As commander parsed them. */
 export interface EmulatorFlags {
-  readonly port: string;
-  readonly cluster: readonly string[];
-  readonly fault: readonly string[];
+  readonly port?: string;
+  readonly cluster?: readonly string[];
+  readonly fault?: readonly string[];
   readonly activeStreams?: string;
   readonly requestsPerMinute?: string;
   readonly listFaults?: true;
@@ -22,13 +22,14 @@ export interface EmulatorFlags {
 
 /** Runs until a signal. Answers the exit code. */
 export async function runEmulator(flags: EmulatorFlags, io: CommandIo): Promise<number> {
-  const faults = flags.fault.map(readFault);
+  const { cluster = [], fault = [], port = '0' } = flags;
+  const faults = fault.map(readFault);
   const log = createLogger({ level: 'info', format: io.errIsTty ? 'pretty' : 'json', write: io.err });
   const workDir = mkdtempSync(join(tmpdir(), 'connect-gateway-emulator-'));
   const options = {
     clock: io.clock,
     log,
-    port: wholeNumber('--port', flags.port, 65_535),
+    port: wholeNumber('--port', port, 65_535),
     limits: {
       ...(flags.activeStreams === undefined
         ? {}
@@ -39,9 +40,9 @@ export async function runEmulator(flags: EmulatorFlags, io: CommandIo): Promise<
     },
   };
   const emulator =
-    flags.cluster.length === 0
+    cluster.length === 0
       ? await startDemoFleet({ workDir, ...options })
-      : await startEmulator({ memberships: await Promise.all(flags.cluster.map(realMembership)), ...options });
+      : await startEmulator({ memberships: await Promise.all(cluster.map(realMembership)), ...options });
   for (const fault of faults) emulator.faults.add(fault);
   const caFile = join(workDir, 'ca.pem');
   const tokenFile = join(workDir, 'token');

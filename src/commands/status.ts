@@ -17,10 +17,6 @@ export function addStatus(program: Command, io: CommandIo, setExitCode: (code: n
     .addOption(outputOption())
     .option('--all', 'list every membership on a terminal, however many there are')
     .option('--whoami <MEMBERSHIP>', 'ask the cluster who it thinks that we are, by the way that a client takes')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  $ connect-gateway-proxy status\n  $ connect-gateway-proxy status --whoami prod\n',
-    )
     .action(async (options: { output: string; all?: true; whoami?: string }) => {
       try {
         const daemon = daemonBeside(command, io);

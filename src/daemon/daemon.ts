@@ -19,7 +19,7 @@ import { CutoffBook } from './cutoff-book.js';
 import { tellEnvironment } from './environment.js';
 import { controlApis, googleWay, type IdentityOpener, identityOpener } from './google-side.js';
 import { lockInstance } from './instance-lock.js';
-import { keepKubeconfigs } from './kubeconfig-book.js';
+import { KubeconfigKeeper } from './kubeconfig-keeper.js';
 import { Metrics } from './metrics.js';
 import { ownHubAnswers } from './own-hub.js';
 import { namingOwner, PortBook } from './ports.js';
@@ -36,8 +36,6 @@ import { WakeWatch, watchedDialer } from './wake-watch.js';
 const DRAIN_MS = 10_000;
 /** A fleet that was never seen is waited for this long before the daemon calls itself ready without it. */
 const FIRST_REFRESH_MS = 15_000;
-/** A person's kubeconfig that could not be written: another program had it locked, say. */
-const KUBECONFIG_AGAIN_MS = 5000;
 /** The certificate is looked at twice a day; it is renewed a month before it ends. */
 const CERTIFICATE_CHECK_MS = 12 * 60 * 60 * 1000;
 
@@ -127,7 +125,7 @@ class Daemon implements RunningDaemon {
   #door: FrontDoor | undefined;
   #served: ServedFleet | undefined;
   #hubPort = 0;
-  #cancelKubeconfig = (): void => {};
+  readonly #kubeconfigs: KubeconfigKeeper;
 
   constructor(options: DaemonOptions, state: State, lock: { release(): void }) {
     this.#o = options;
@@ -135,6 +133,13 @@ class Daemon implements RunningDaemon {
     this.#lock = lock;
     this.#settings = options.settings;
     this.#sessions = new SessionRegistry({ clock: options.clock });
+    this.#kubeconfigs = new KubeconfigKeeper({
+      state,
+      ownFile: () => this.kubeconfigFile,
+      memberships: () => this.memberships(),
+      clock: options.clock,
+      log: options.log,
+    });
     this.#cutoffs = this.#createCutoffs();
     this.#held = new HeldSessions({
       clock: options.clock,
@@ -263,7 +268,7 @@ class Daemon implements RunningDaemon {
       },
       address: settings.listen.address,
       log,
-      onServed: () => this.#writeKubeconfig(),
+      onServed: () => this.#kubeconfigs.keep(),
       warm: (gateway) => this.#upstream?.warm(gateway),
     });
     await this.#served.start();
@@ -316,7 +321,7 @@ class Daemon implements RunningDaemon {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort(new Error('the daemon is stopping'));
     this.#manager.close();
-    this.#cancelKubeconfig();
+    this.#kubeconfigs.close();
     this.#wakeWatch.stop();
     this.#served?.stop();
     this.#held.close();
@@ -439,14 +444,6 @@ class Daemon implements RunningDaemon {
     };
     const stop = watchConfigFile({ path: configFile, clock, log, onChange });
     this.#stopping.signal.addEventListener('abort', stop, { once: true });
-  }
-
-  #writeKubeconfig(): void {
-    const { clock, log } = this.#o;
-    this.#cancelKubeconfig();
-    const kept = { state: this.#state, ownFile: this.kubeconfigFile, memberships: this.memberships(), log };
-    if (keepKubeconfigs(kept) || this.#stopping.signal.aborted) return;
-    this.#cancelKubeconfig = clock.after(KUBECONFIG_AGAIN_MS, () => this.#writeKubeconfig());
   }
 
   #renewCertificateLater(): void {

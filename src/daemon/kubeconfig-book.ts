@@ -1,13 +1,5 @@
 import * as v from 'valibot';
-import { describeError } from '../base/errors.js';
-import type { Logger } from '../base/log.js';
-import {
-  contextName,
-  hasOwnEntries,
-  type KubeconfigContent,
-  type KubeconfigEntry,
-  updateKubeconfigFile,
-} from './kubeconfig.js';
+import { contextName, type KubeconfigEntry } from './kubeconfig.js';
 import type { MembershipView } from './served-fleet.js';
 import type { State } from './state.js';
 
@@ -75,49 +67,4 @@ export function kubeconfigEntries(
     taken.set(context, name);
     return [{ context, server, token: o.state.tokens.ofMembership(name), membership: name }];
   });
-}
-
-/**
- * Brings the daemon's own file and the merged ones in step with what is served. Answers false where a merged one has to
- * be tried again; throws for the own file only.
- */
-export function keepKubeconfigs(o: {
-  state: State;
-  ownFile: string;
-  memberships: readonly MembershipView[];
-  log: Logger;
-}): boolean {
-  const { state, memberships, log } = o;
-  const authority = state.authorityCertificate();
-  if (authority === undefined) return true;
-  const book = new KubeconfigBook(state);
-  const content = (template: string): KubeconfigContent => ({
-    entries: kubeconfigEntries(memberships, {
-      template,
-      state,
-      onClash: (context, first, second) =>
-        log.warn({ context, first, second }, 'two memberships have one context name: the second has its alias'),
-    }),
-    authority,
-    owner: state.folder,
-  });
-  updateKubeconfigFile(o.ownFile, content(book.ownTemplate), { current: 'if-missing', backup: false });
-  // Before the fleet is known nothing has left it.
-  if (memberships.length === 0) return true;
-  let done = true;
-  for (const { file, template } of book.merged) {
-    if (!hasOwnEntries(file, state.folder)) {
-      log.info({ file }, 'our contexts were taken out of this kubeconfig: it is not kept in step any more');
-      book.forget(file);
-      continue;
-    }
-    try {
-      const { changed } = updateKubeconfigFile(file, content(template), { current: 'keep', backup: true });
-      if (changed) log.info({ file }, 'the contexts in this kubeconfig are in step with the fleet again');
-    } catch (error) {
-      log.warn({ file }, `the kubeconfig is not in step with the fleet: ${describeError(error)}`);
-      done = false;
-    }
-  }
-  return done;
 }

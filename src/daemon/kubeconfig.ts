@@ -93,14 +93,13 @@ export function removeFromKubeconfigFile(path: string, owner: string): { changed
   return rewritePersons(path, (existing) => removeFromKubeconfig(existing, { path, owner }));
 }
 
-/** False too for a file that is gone or is no kubeconfig. */
-export function hasOwnEntries(path: string, owner: string): boolean {
-  try {
-    const document = readKubeconfig(readFileSync(path, 'utf8'), path);
-    return SECTIONS.some((section) => itemsOf(document, section).some((item) => ownerOf(item, section) === owner));
-  } catch {
-    return false;
-  }
+/** `no file` where it is gone. Throws a UsageError for a file that cannot be read, or is no kubeconfig. */
+export function ownEntriesIn(path: string, owner: string): 'some' | 'none' | 'no file' {
+  const existing = readIfThere(path);
+  if (existing === undefined) return 'no file';
+  const document = readKubeconfig(existing, path);
+  const own = SECTIONS.some((section) => itemsOf(document, section).some((item) => ownerOf(item, section) === owner));
+  return own ? 'some' : 'none';
 }
 
 /** Throws a UsageError `kubeconfig-locked` where another program is at it. */

@@ -5,6 +5,7 @@ Standard output, a line each: "port N" per socket, "notify K=V" per field, "star
 Standard input, a line each: "start", "stop" (SIGTERM), "quit".
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -55,6 +56,8 @@ for line in sys.stdin:
     if word == "start":
         child = os.fork()
         if child == 0:
+            # PR_SET_PDEATHSIG: a test that is killed leaves no daemon behind.
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)
             # Out of the way first: a target may be another one's source.
             fds = [os.dup(listener.fileno()) for listener in listeners]
             high = [os.dup2(fd, 100 + index) for index, fd in enumerate(fds)]

@@ -4,6 +4,7 @@ import type { Settings } from '../../daemon/settings.js';
 import { type DaemonRecord, State } from '../../daemon/state.js';
 import type { CommandIo } from '../io.js';
 import { ownCommand } from '../package-files.js';
+import { withProgress } from '../progress.js';
 import { stopDaemon } from '../stop-daemon.js';
 import { isReady } from '../wait.js';
 import { chooseManager, managerNamed } from './choose-manager.js';
@@ -16,6 +17,7 @@ import { shellArgument } from './templates.js';
 
 const READY_MS = 60_000;
 const POLL_MS = 100;
+const STOPPING = 'waiting for the daemon to end what it carries';
 
 /** The service of this user: every method tells on `io.out` what it did. */
 export class Installation {
@@ -94,10 +96,12 @@ export class Installation {
     const record = readRecord(this.#io);
     const manager = this.#manager(record?.manager ?? (await chooseManager(this.#host)));
     const steps: string[] = [];
-    if (record !== undefined && manager.stop === undefined && (await this.#stopByHub(record))) {
-      steps.push('stopped the daemon');
-    }
-    steps.push(...(await manager.remove()), ...removeRecord(this.#io));
+    await withProgress(this.#io, STOPPING, async () => {
+      if (record !== undefined && manager.stop === undefined && (await this.#stopByHub(record))) {
+        steps.push('stopped the daemon');
+      }
+      steps.push(...(await manager.remove()), ...removeRecord(this.#io));
+    });
     this.#tell(steps.length === 0 ? ['no service is installed for this user: nothing to do'] : steps);
     if (record === undefined) return;
     const config = this.#io.paths.config;
@@ -116,8 +120,12 @@ export class Installation {
 
   async stop(): Promise<void> {
     const { manager, record } = this.#installed();
-    if (manager.stop !== undefined) await manager.stop();
-    else if (!(await this.#stopByHub(record))) {
+    const stopped = await withProgress(this.#io, STOPPING, async () => {
+      if (manager.stop === undefined) return await this.#stopByHub(record);
+      await manager.stop();
+      return true;
+    });
+    if (!stopped) {
       this.#tell(['it was not running']);
       return;
     }
@@ -200,6 +208,13 @@ export class Installation {
   }
 
   async #bringUp(
+    manager: ServiceManager,
+    o: { definition: ServiceDefinition; stateDir: string; restart: boolean },
+  ): Promise<void> {
+    await withProgress(this.#io, 'waiting for the daemon to be ready', () => this.#startAndWait(manager, o));
+  }
+
+  async #startAndWait(
     manager: ServiceManager,
     o: { definition: ServiceDefinition; stateDir: string; restart: boolean },
   ): Promise<void> {

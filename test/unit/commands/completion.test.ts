@@ -165,7 +165,8 @@ t.test('the help of every command has examples, and they name only options that 
     const name = verb.path.join(' ') || 'the program';
     const { code, out } = await runCommand([...verb.path, '--help'], { folder: '/nowhere', stateDir: '/nowhere' });
     t.equal(code, 0, name);
-    const [, examples = ''] = out.split('Examples:');
+    const [, examples = '', ...again] = out.split('Examples:');
+    t.equal(again.length, 0, `${name}: once`);
     t.match(examples, /^ {2}\$ \S/m, `${name} has examples`);
     t.ok(verb.description.length > 10, `${name} is described`);
     for (const line of examples.split('\n').filter((text) => text.includes('connect-gateway-proxy'))) {
