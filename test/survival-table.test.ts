@@ -46,6 +46,16 @@ const PROOFS: Readonly<Record<string, Readonly<Record<string, readonly string[]>
     'test/faults/exec-attach-spdy': ['a Failure, never run again'],
     'test/kubectl/exec-cuts': ['a command ends with the truth', 'a copy out of the container'],
   },
+  'exec and cp with `exec.onCutoff: survive`': {
+    'test/faults/held-exec': [
+      'every form of a cut, in every container',
+      'a terminal: a shell with all that it has',
+      'an upload and a download of 4 MiB',
+      'a command is started once, however often its start is cut',
+      'a pod that is deleted, a container that ends: the reason is told',
+    ],
+    'test/kubectl/survive': ['while the gateway cuts every 2 s'],
+  },
   'port-forward': {
     'test/faults/port-forward': [
       'open connections are reset, the session goes on',

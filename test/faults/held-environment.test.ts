@@ -37,8 +37,11 @@ async function plainEnvironment(container: LocalContainer): Promise<string[]> {
   return (await text(plain.stdout as NodeJS.ReadableStream)).split('\n').sort();
 }
 
+// Most of a test is waiting for processes to start, or to end.
+t.jobs = 5;
+
 for (const set of SETS) {
-  t.test(`${set}: a command finds what it would have found without us`, async (t) => {
+  t.test(`${set}: a command finds what it would have found without us`, { buffered: true }, async (t) => {
     const container = new LocalContainer(t.testdir({}), set, { env: ODD });
     const expected = await plainEnvironment(container);
     const session = container.session(['env']);
@@ -58,7 +61,7 @@ for (const set of SETS) {
   });
 
   if (set === 'busybox') continue;
-  t.test(`${set}: at a terminal, TERM is xterm, and nothing else is different`, async (t) => {
+  t.test(`${set}: at a terminal, TERM is xterm, and nothing else is different`, { buffered: true }, async (t) => {
     const container = new LocalContainer(t.testdir({}), set, { env: { ...ODD, TERM: 'dumb' } });
     const session = container.session(['env'], { tty: true, stderr: false });
     const exec = session.exec();
@@ -71,7 +74,7 @@ for (const set of SETS) {
 }
 
 for (const set of SETS) {
-  t.test(`${set}: arguments of any bytes`, async (t) => {
+  t.test(`${set}: arguments of any bytes`, { buffered: true }, async (t) => {
     const container = new LocalContainer(t.testdir({}), set);
     for (const words of [
       ["it's", '"quoted"', '$HOME `id` $(id) $x', '\\', '\\n', '*', '~', '', '-n', '--', '-e', 'a b', '#', ';|&<>'],

@@ -62,57 +62,71 @@ async function held(scene: HeldScene): Promise<SessionReport['held']> {
   return (JSON.parse(out) as SessionReport).held;
 }
 
-for (const how of ['kill', 'drain'] as const) {
-  t.test(`after a ${how} of the daemon: listed, and joined again with all that it has`, async (t) => {
-    // A drain takes its time.
-    const sets = how === 'kill' ? (['debian', 'python', 'script'] as const) : (['debian'] as const);
-    const scene = await HeldScene.open(t, sets);
-    for (const set of sets) {
-      await t.test(set, async (t) => {
-        const client = scene.exec(set, ['bash', '--norc', '-i'], { tty: true });
-        await client.type('X=42; echo ready$((1+1))\r');
-        await client.until(/ready2/);
-        t.strictSame(await held(scene), [], 'one that is listened to does not wait');
-        await scene.restart(how);
-        t.not(await client.exitCode(), 0);
-        if (how === 'drain') {
-          t.match(client.status.message, /goes on in its container for 10 min.*sessions rejoin [a-z0-9]+$/);
-        }
-        const [session] = await held(scene);
-        t.match(session, {
-          membership: 'prod',
-          target: `default/${set}`,
-          container: 'main',
-          program: 'bash',
-          tty: true,
-        });
-        const { out } = await command(scene, ['sessions']);
-        t.match(out, new RegExp(`WAITS .*\n${session?.id} +prod +default/${set} \\(main\\) +bash at a terminal`));
-        const file = join(scene.folder, 'state', 'held-sessions.json');
-        t.equal(statSync(file).mode & 0o777, 0o600);
-        t.notMatch(readFileSync(file, 'utf8'), /norc/, 'arguments are not kept');
+const KILLED = ['debian', 'python', 'script', 'busybox'] as const;
+// One daemon that is killed and comes back, again and again.
+const killed = await HeldScene.open(t, KILLED);
 
-        const terminal = new TestTerminal();
-        const rejoined = command(scene, ['sessions', 'rejoin', session?.id ?? ''], terminal);
-        await terminal.started;
-        t.equal(terminal.raw, true);
-        terminal.type('echo x=$X $(stty size)\r');
-        await terminal.shows(/x=42 33 99\r\n/);
-        t.strictSame(await held(scene), []);
-        // It survives the cutoff again.
-        scene.cut('reset');
-        terminal.type('echo again=$X; exit 6\r');
-        t.match(await rejoined, { code: 6 });
-        t.match(terminal.screen, /again=42/);
-        await scene.untilClean();
-        t.strictSame(await held(scene), []);
-      });
+t.test('after a kill of the daemon: listed, and joined again with all that it has', async (t) => {
+  await rejoinAfter(t, killed, 'kill', ['debian', 'python', 'script']);
+});
+
+t.test('after a drain of the daemon: the client is told how, and it is joined again', async (t) => {
+  await rejoinAfter(t, killed, 'drain', ['debian']);
+});
+
+async function rejoinAfter(
+  t: Test,
+  scene: HeldScene,
+  how: 'kill' | 'drain',
+  sets: readonly (typeof KILLED)[number][],
+): Promise<void> {
+  const clients = sets.map((set) => scene.exec(set, ['bash', '--norc', '-i'], { tty: true }));
+  await Promise.all(
+    clients.map(async (client) => {
+      await client.type('X=42; echo ready$((1+1))\r');
+      await client.until(/ready2/);
+    }),
+  );
+  t.strictSame(await held(scene), [], 'what is listened to does not wait');
+  await scene.restart(how);
+  for (const client of clients) {
+    t.not(await client.exitCode(), 0);
+    if (how === 'drain') {
+      t.match(client.status.message, /goes on in its container for 10 min.*sessions rejoin [a-z0-9]+$/);
     }
-  });
+  }
+  const file = join(scene.folder, 'state', 'held-sessions.json');
+  t.equal(statSync(file).mode & 0o777, 0o600);
+  t.notMatch(readFileSync(file, 'utf8'), /norc/, 'arguments are not kept');
+  const sessions = await held(scene);
+  const { out } = await command(scene, ['sessions']);
+  const rejoining = await Promise.all(
+    sets.map(async (set) => {
+      const session = sessions.find(({ target }) => target === `default/${set}`);
+      t.match(session, { membership: 'prod', container: 'main', program: 'bash', tty: true }, set);
+      t.match(out, new RegExp(`WAITS .*\n(.*\n)*${session?.id} +prod +default/${set} \\(main\\) +bash at a terminal`));
+      const terminal = new TestTerminal();
+      const over = command(scene, ['sessions', 'rejoin', session?.id ?? ''], terminal);
+      await terminal.started;
+      t.equal(terminal.raw, true);
+      terminal.type('echo x=$X $(stty size)\r');
+      await terminal.shows(/x=42 33 99\r\n/);
+      return { terminal, over };
+    }),
+  );
+  // It survives the cutoff again.
+  t.equal(scene.cut('reset'), sets.length);
+  for (const { terminal, over } of rejoining) {
+    terminal.type('echo again=$X; exit 6\r');
+    t.match(await over, { code: 6 });
+    t.match(terminal.screen, /again=42/);
+  }
+  await scene.untilClean();
+  t.strictSame(await held(scene), []);
 }
 
 t.test('without a terminal: input, both outputs and the exit code', async (t) => {
-  const scene = await HeldScene.open(t, ['busybox']);
+  const scene = killed;
   const client = scene.exec('busybox', ['sh', '-c', 'echo first; read -r a; echo "got $a"; echo err >&2; exit 3']);
   await client.until(/first/);
   await scene.restart('kill');
@@ -128,25 +142,8 @@ t.test('without a terminal: input, both outputs and the exit code', async (t) =>
   await scene.untilClean();
 });
 
-t.test('a client that has left for a while, with exec.linger', async (t) => {
-  const scene = await HeldScene.open(t, ['debian'], { flags: { 'exec.linger': '1h' } });
-  const client = scene.exec('debian', ['bash', '--norc', '-i'], { tty: true });
-  await client.type('X=1\r');
-  await client.until(/X=1/);
-  client.webSocket.terminate();
-  let session: SessionReport['held'][number] | undefined;
-  while (session === undefined) [session] = await held(scene);
-  t.ok(Math.abs((session.endsAt ?? 0) - Date.now() - 3_600_000) < 20_000, 'for an hour');
-  const terminal = new TestTerminal();
-  const rejoined = command(scene, ['sessions', 'rejoin', session.id], terminal);
-  await terminal.started;
-  terminal.type('exit $X\r');
-  t.match(await rejoined, { code: 1 });
-  await scene.untilClean();
-});
-
 t.test('what does not run any more is not listed, and cannot be joined', async (t) => {
-  const scene = await HeldScene.open(t, ['debian']);
+  const scene = killed;
   const client = scene.exec('debian', ['sh', '-c', 'echo $PPID; cat']);
   await client.until(/\d+\n/);
   await scene.restart('kill');
@@ -165,7 +162,7 @@ async function refused(t: Test, scene: HeldScene, id: string, message: RegExp): 
 }
 
 t.test('rejoining takes the hub token, and a policy that allows exec', async (t) => {
-  const scene = await HeldScene.open(t, ['debian']);
+  const scene = killed;
   const client = scene.exec('debian', ['cat']);
   await client.type('x');
   await client.until(/x/);
@@ -173,4 +170,21 @@ t.test('rejoining takes the hub token, and a policy that allows exec', async (t)
   const [session] = await held(scene);
   const path = `/-/sessions/${session?.id}/rejoin`;
   t.equal((await scene.client.askHub(scene.daemon.daemon.hubUrl, path, 'GET')).status, 401);
+});
+
+t.test('a client that has left for a while, with exec.linger', async (t) => {
+  const scene = await HeldScene.open(t, ['debian'], { flags: { 'exec.linger': '1h' } });
+  const client = scene.exec('debian', ['bash', '--norc', '-i'], { tty: true });
+  await client.type('X=1\r');
+  await client.until(/X=1/);
+  client.webSocket.terminate();
+  let session: SessionReport['held'][number] | undefined;
+  while (session === undefined) [session] = await held(scene);
+  t.ok(Math.abs((session.endsAt ?? 0) - Date.now() - 3_600_000) < 20_000, 'for an hour');
+  const terminal = new TestTerminal();
+  const rejoined = command(scene, ['sessions', 'rejoin', session.id], terminal);
+  await terminal.started;
+  terminal.type('exit $X\r');
+  t.match(await rejoined, { code: 1 });
+  await scene.untilClean();
 });

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { processTree } from '../../src/emulator/pods/process-tree.js';
 import type { HolderOpening } from '../../src/relays/survive/holder-frames.js';
@@ -13,9 +14,12 @@ const SETS = ['debian', 'python', 'script', 'bash'] as const;
 const TTY: Partial<HolderOpening> = { tty: true, stderr: false };
 const SHELL = ['bash', '--norc', '--noprofile', '-i'];
 
+// Most of a story is waiting for processes to start, or to end.
+t.jobs = 5;
+
 function stories(name: string, tell: (t: Test, container: LocalContainer) => Promise<void>): void {
   for (const set of SETS) {
-    t.test(`${set}: ${name}`, async (t) => {
+    t.test(`${set}: ${name}`, { buffered: true }, async (t) => {
       const container = new LocalContainer(t.testdir({}), set, { env: { PS1: '> ' } });
       await tell(t, container);
       t.strictSame(container.leftovers, [], 'no folder is left');
@@ -27,12 +31,14 @@ function stories(name: string, tell: (t: Test, container: LocalContainer) => Pro
 class Person {
   readonly session: LocalSession;
   exec: LocalExec;
+  readonly #first: LocalExec;
   /** How much of it has been taken, as far as is known. */
   typed = 0;
 
   private constructor(session: LocalSession) {
     this.session = session;
     this.exec = session.exec();
+    this.#first = this.exec;
   }
 
   static async at(container: LocalContainer, command: readonly string[]): Promise<Person> {
@@ -51,11 +57,27 @@ class Person {
     await this.exec.until(pattern);
   }
 
+  /** A process of this name has been started at the terminal. */
+  async runs(...command: string[]): Promise<void> {
+    const wanted = `${command.join('\0')}\0`;
+    while (!commandLines(this.#first.child.pid ?? 0).includes(wanted)) await setTimeout(10);
+  }
+
   async cut(): Promise<void> {
     this.exec.cut();
     this.exec = this.session.exec();
     this.typed = (await this.exec.hold()).taken;
   }
+}
+
+function commandLines(root: number): string[] {
+  return processTree(root).map((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+    } catch {
+      return '';
+    }
+  });
 }
 
 t.test('busybox: there is no terminal to be had, and the command is run without us', async (t) => {
@@ -82,20 +104,22 @@ stories('a shell keeps its variables, folder, size and job over cuts', async (t,
 stories('Ctrl-C, Ctrl-Z, fg and Ctrl-D', async (t, container) => {
   const person = await Person.at(container, SHELL);
   person.type('sleep 100; echo code=$?\r');
-  await person.sees(/sleep 100; echo/);
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await person.runs('sleep', '100');
   person.type('\x03');
   await person.sees(/\^C/);
   person.type('echo code=$?\r');
   await person.sees(/code=130\r\n/);
-  person.type('sleep 2\r');
-  await person.sees(/> sleep 2\r\n/);
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  person.type('sleep 200\r');
+  await person.runs('sleep', '200');
   person.type('\x1a');
-  await person.sees(/Stopped +sleep 2/);
+  await person.sees(/Stopped +sleep 200/);
   await person.cut();
-  person.type('fg; (exit 9)\r');
-  await person.sees(/fg; \(exit 9\)\r\n[\s\S]*sleep 2\r\n[\s\S]*> $/);
+  person.type('fg\r');
+  await person.sees(/fg\r\n[\s\S]*sleep 200\r\n/);
+  person.type('\x03');
+  await person.sees(/sleep 200\r\n\^C[\s\S]*> $/);
+  person.type('(exit 9)\r');
+  await person.sees(/\(exit 9\)\r\n[\s\S]*> $/);
   person.type('\x04');
   t.equal(await person.exec.finish(), 9);
 });
@@ -103,8 +127,7 @@ stories('Ctrl-C, Ctrl-Z, fg and Ctrl-D', async (t, container) => {
 stories('the client leaves: the terminal is hung up, with what runs in it', async (t, container) => {
   const person = await Person.at(container, SHELL);
   person.type('sleep 1000 & sleep 1001\r');
-  await person.sees(/1001\r\n/);
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await person.runs('sleep', '1001');
   const tree = processTree(person.exec.child.pid ?? 0);
   t.ok(tree.length >= 5, 'a shell, a holder, a shell and two children');
   person.exec.send(holderWords.leave(0));
@@ -116,27 +139,27 @@ stories('the client leaves: the terminal is hung up, with what runs in it', asyn
   t.strictSame(alive, []);
 });
 
-stories('who ignores the hang-up goes on, without a terminal', async (t, container) => {
-  const done = join(container.folder, 'done');
-  const person = await Person.at(container, ['sh', '-c', `trap '' HUP; echo ready; sleep 2; echo $? > ${done}`]);
+stories('who ignores the hang-up goes on, without a terminal', async (_, container) => {
+  const [go, done] = [join(container.folder, 'go'), join(container.folder, 'done')];
+  const script = `trap '' HUP; echo ready; until [ -e ${go} ]; do sleep 0.1; done; echo on > ${done}`;
+  const person = await Person.at(container, ['sh', '-c', script]);
   await person.sees(/ready/);
   person.exec.send(holderWords.leave(0));
   await person.exec.next();
-  while (container.leftovers.length > 0) await new Promise((resolve) => setTimeout(resolve, 20));
-  t.notOk(existsSync(done), 'the folder is gone first');
-  while (!existsSync(done)) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (container.leftovers.length > 0) await setTimeout(20);
+  writeFileSync(go, '');
+  while (!existsSync(done)) await setTimeout(20);
   await person.session.over();
 });
 
 stories('what it leaves behind does not hold the end up', async (t, container) => {
-  const person = await Person.at(container, ['bash', '-c', 'nohup sleep 3 >/dev/null & exit 3']);
-  const began = Date.now();
+  const person = await Person.at(container, ['bash', '-c', 'nohup sleep 1002 >/dev/null & echo $!; exit 3']);
   t.equal(await person.exec.finish(), 3);
-  t.ok(Date.now() - began < 2500);
+  process.kill(Number(/\d+/.exec(person.session.text())?.[0]));
 });
 
 stories('cut in the middle of characters and escape sequences', async (t, container) => {
-  const text = '\x1b[31mgrün €𝄞 \x1b]0;title\x07\x1b[0m';
+  const text = '\x1b[1mü€𝄞\x1b]0;t\x07\x1b[0m';
   const octal = [...Buffer.from(text)].map((byte) => `\\0${byte.toString(8)}`);
   const slowly = octal.map((byte) => `printf '%b' '${byte}'; read -r a`).join('; ');
   const person = await Person.at(container, ['sh', '-c', `stty -echo; ${slowly}`]);

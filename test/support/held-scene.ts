@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { WebSocket } from 'ws';
@@ -30,11 +31,15 @@ export class HeldScene {
     sets: readonly ToolSet[],
     o: { folder?: string; flags?: Record<string, string> } = {},
   ): Promise<HeldScene> {
-    const folder = o.folder ?? t.testdir({});
+    const folder = o.folder ?? mkdtempSync(join(tmpdir(), 'cgp-held-'));
     const daemon = await startDemoDaemon({ folder, flags: { 'exec.onCutoff': 'survive', ...o.flags } });
-    t.teardown(() => daemon.close());
+    t.teardown(async () => {
+      await daemon.close();
+      // What ran in the pods may still be ending.
+      if (o.folder === undefined) rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    });
     const scene = new HeldScene(folder, daemon);
-    for (const set of sets) await scene.#create(set);
+    await Promise.all(sets.map((set) => scene.#create(set)));
     return scene;
   }
 

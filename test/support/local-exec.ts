@@ -123,6 +123,8 @@ export class LocalExec {
   readonly #frames: HolderFrame[] = [];
   #program: HolderProgram = 'perl';
   #cut = false;
+  /** It has ended, and all that it said has come. */
+  #closed = false;
 
   constructor(session: LocalSession, opening: HolderOpening) {
     this.#session = session;
@@ -134,7 +136,10 @@ export class LocalExec {
       this.stderr += chunk.toString('latin1');
     });
     this.child.stdout?.on('data', (chunk: Buffer) => this.#receive(chunk));
-    this.child.once('close', () => session.wake());
+    this.child.once('close', () => {
+      this.#closed = true;
+      session.wake();
+    });
   }
 
   send(words: Buffer): void {
@@ -153,9 +158,7 @@ export class LocalExec {
     for (;;) {
       const frame = this.#frames.shift();
       if (frame !== undefined) return frame;
-      if (this.child.exitCode !== null || this.child.signalCode !== null) {
-        throw new Error(`the call has ended: ${this.child.exitCode} ${this.stderr}`);
-      }
+      if (this.#closed) throw new Error(`the call has ended: ${this.child.exitCode} ${this.stderr}`);
       await this.#session.wakeup();
     }
   }
@@ -173,7 +176,7 @@ export class LocalExec {
 
   async until(pattern: RegExp, stream: OutputName = 'out'): Promise<void> {
     while (!pattern.test(this.#session.text(stream))) {
-      if (this.child.exitCode !== null) throw new Error(`ended without ${pattern}: ${this.#session.text(stream)}`);
+      if (this.#closed) throw new Error(`ended without ${pattern}: ${this.#session.text(stream)}`);
       await this.#session.wakeup();
     }
   }

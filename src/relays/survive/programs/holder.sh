@@ -53,6 +53,8 @@ hang_up() {
     [ -n "$parent" ] || read -r child parent <who
     kill -HUP "$child" "-$child"
   fi
+  # First: whoever misses another file finds that this one is missing, too.
+  rm -f kept
   echo left >&7
   echo left >&8
   echo left >&9
@@ -82,11 +84,14 @@ pump() {
     [ -e kept ] || exec cat <&5
     number=$((number + 1))
     dd bs=65536 count=1 of=$name.$number <&5 2>$name.said
+    records= size=
     { read -r records; read -r line; read -r size line; } <$name.said
     case $records,$size in
       1+0*) size=65536 ;;
-      *,'' | *,*[!0-9]*) size=$(($(wc -c <$name.$number))) ;;
+      *,'' | *,*[!0-9]*) size=$((0 + $(wc -c <$name.$number || echo 0))) ;;
     esac
+    # Before the files are believed: they may have been removed meanwhile.
+    [ -e kept ] || exec cat <&5
     [ "$size" = 0 ] && break
     at=$((at + size))
     set -- "$@" $at
