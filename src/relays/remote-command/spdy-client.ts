@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../../base/clock.js';
 import { CodedError } from '../../base/errors.js';
 import type { RemoteProtocol } from '../../kubernetes/remote-command.js';
-import { CHANNEL, closeMessage } from '../../kubernetes/remote-command.js';
+import { CHANNEL, channelMessage, closeMessage } from '../../kubernetes/remote-command.js';
 import type { RemoteSession } from '../../kubernetes/remote-session.js';
 import { RESET } from '../../spdy/frame.js';
 import { SpdySession } from '../../spdy/session.js';
@@ -17,6 +17,8 @@ export const STREAM_CREATION_TIMEOUT_MS = 30_000;
 const LINGER_MS = 60 * 60 * 1000;
 /** For the last bytes to a client that is about to leave. */
 const LAST_WORDS_MS = 30_000;
+/** A size is some 30 bytes of JSON; what is longer without an end of line is passed on as it is. */
+const MAX_SIZE_BYTES = 1024;
 
 const CHANNEL_OF_TYPE: ReadonlyMap<string, number> = new Map([
   ['error', CHANNEL.error],
@@ -49,6 +51,7 @@ export class SpdyCommandClient implements RemoteCommandClient {
   readonly #missing: Set<number>;
   readonly #early: Buffer[] = [];
   #earlyBytes = 0;
+  #unfinishedSize: Buffer = Buffer.alloc(0);
   #handlers: RemoteCommandClientHandlers | undefined;
   #settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
   #cancelTimer: () => void = () => {};
@@ -173,12 +176,17 @@ export class SpdyCommandClient implements RemoteCommandClient {
 
   #receive(channel: number, chunk: Buffer): boolean {
     // Nothing is said on a server's own channels.
-    if (channel !== CHANNEL.stdin && channel !== CHANNEL.resize) return true;
-    const message = Buffer.allocUnsafe(1 + chunk.length);
-    message[0] = channel;
-    chunk.copy(message, 1);
-    this.#tell(message);
+    if (channel === CHANNEL.stdin) this.#tell(channelMessage(channel, chunk));
+    else if (channel === CHANNEL.resize) this.#receiveSize(chunk);
     return !this.#paused && this.#earlyBytes < HIGH_WATER_BYTES;
+  }
+
+  /** Whole lines of JSON: the last one is said again to another upstream, and a part of it would be no size. */
+  #receiveSize(chunk: Buffer): void {
+    const said = Buffer.concat([this.#unfinishedSize, chunk]);
+    const end = said.length > MAX_SIZE_BYTES ? said.length : said.lastIndexOf('\n') + 1;
+    this.#unfinishedSize = said.subarray(end);
+    if (end > 0) this.#tell(channelMessage(CHANNEL.resize, said.subarray(0, end)));
   }
 
   #tell(message: Buffer): void {

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap';
 import { parseRemoteSession } from '../../../src/kubernetes/remote-session.js';
 import { protocolOf } from '../../../src/relays/remote-command/client.js';
 import { SpdyCommandClient, STREAM_CREATION_TIMEOUT_MS } from '../../../src/relays/remote-command/spdy-client.js';
+import { SpdySession } from '../../../src/spdy/session.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { GATEWAY_PREFIX } from '../../support/front-door.js';
 import { pairsOf } from '../../support/raw-http.js';
@@ -12,6 +13,7 @@ import type { SpdyClientEnd, SpdyClientOptions } from '../../support/spdy-comman
 
 const EXEC = 'exec?command=cat&container=main&stdin=true&stdout=true&stderr=true';
 const TTY = 'exec?command=top&container=main&stdin=true&stdout=true&tty=true';
+const SIZE = '{"Width":101,"Height":32}\n';
 const SUCCESS = '{"metadata":{},"status":"Success"}';
 const EXIT_3 =
   '{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: exit code 3","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}';
@@ -211,6 +213,72 @@ t.test('streams that do not come are not waited for without end', async (t) => {
   await ready;
   socket.destroy();
 });
+
+for (const pauseAt of [1, 2, 3, 7]) {
+  for (const pieceBytes of [1000, 16 * 1024, 70_000]) {
+    t.test(
+      `input in pieces of ${pieceBytes} bytes, held back at every message ${pauseAt}: no wake-up is lost`,
+      async (t) => {
+        const socket = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
+        const client = new SpdyCommandClient({
+          socket,
+          head: Buffer.alloc(0),
+          protocol: protocolOf('v4.channel.k8s.io'),
+          remote: parseRemoteSession(`/api/v1/namespaces/default/pods/box/${TTY}`),
+          clock: new FakeClock(),
+        });
+        const sent: Buffer[] = [];
+        const peer = new SpdySession({
+          role: 'client',
+          write: (bytes) => sent.push(Buffer.from(bytes)) > 0,
+          pause: () => {},
+          resume: () => {},
+        });
+        const streams = ['error', 'stdin', 'stdout', 'resize'].map((type) => peer.openStream([['streamtype', type]]));
+        const [, stdin, , resize] = streams;
+        for (let i = 0; i < 40; i++) {
+          stdin?.write(Buffer.alloc(32_004, i));
+          resize?.write(Buffer.from(SIZE));
+        }
+        stdin?.end();
+        const bytes = Buffer.concat(sent);
+        for (let at = 0; at < bytes.length; at += pieceBytes) socket.push(bytes.subarray(at, at + pieceBytes));
+        await client.ready;
+        const came: Buffer[] = [];
+        let [messages, sizes] = [0, ''];
+        await new Promise<void>((resolve) => {
+          client.listen({
+            onMessage(message) {
+              if (message[0] === 0) came.push(message.subarray(1));
+              if (message[0] === 4) {
+                sizes += message.toString('utf8', 1);
+                if (!sizes.endsWith('}\n')) t.fail(`a part of a size: ${message.toString('utf8', 1)}`);
+              }
+              if (message[0] === 0xff) resolve();
+              messages++;
+              if (messages % pauseAt !== 0) return;
+              client.pause();
+              // Now and then it is held back again in the same turn in which it may go on.
+              setImmediate(() => {
+                client.resume();
+                if (messages % (2 * pauseAt) !== 0) return;
+                client.pause();
+                process.nextTick(() => client.resume());
+              });
+            },
+            onDrain() {},
+            onClose() {},
+            onError: (error) => t.fail(error.message),
+          });
+        });
+        const expected = Buffer.concat(Array.from({ length: 40 }, (_, i) => Buffer.alloc(32_004, i)));
+        t.equal(Buffer.concat(came).compare(expected), 0, 'all of it, in order');
+        t.equal(sizes, SIZE.repeat(40), 'sizes come whole');
+        socket.destroy();
+      },
+    );
+  }
+}
 
 story('the client leaves: upstream is closed', async (t, scene) => {
   const polite = await both(scene, EXEC);
