@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -56,7 +57,7 @@ export function runStory(scene: ClientScene, command: string, args: readonly str
       command,
       args,
       {
-        env: { PATH: '/usr/bin:/bin', HOME: scene.folder, KUBECONFIG: scene.daemon.kubeconfig, LANG: 'C.UTF-8' },
+        env: environment(scene),
         timeout: TOLD_WITHIN_MS,
         killSignal: 'SIGKILL',
         maxBuffer: 64 * 1024 * 1024,
@@ -68,6 +69,48 @@ export function runStory(scene: ClientScene, command: string, args: readonly str
     );
     child.stdin?.end();
   });
+}
+
+export interface FollowedStory {
+  /** The whole lines so far. */
+  lines(): string[];
+  /** Looks again with every line; rejects when the program ends before. */
+  until(done: () => boolean): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** A program that goes on until it is stopped. */
+export function followStory(scene: ClientScene, command: string, args: readonly string[]): FollowedStory {
+  const child = spawn(command, args, { env: environment(scene), stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  let errors = '';
+  const closed = once(child, 'close');
+  child.stdout.on('data', (chunk: Buffer) => {
+    output += chunk.toString('utf8');
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    errors += chunk.toString('utf8');
+  });
+  return {
+    lines: () => output.split('\n').slice(0, -1),
+    until: async (done) => {
+      const ended = closed.then(() => true);
+      while (!done()) {
+        if (await Promise.race([ended, once(child.stdout, 'data').then(() => false)])) {
+          if (done()) return;
+          throw new Error(`${command} ended: ${errors}${output}`);
+        }
+      }
+    },
+    stop: async () => {
+      child.kill();
+      await closed;
+    },
+  };
+}
+
+function environment(scene: ClientScene): NodeJS.ProcessEnv {
+  return { PATH: '/usr/bin:/bin', HOME: scene.folder, KUBECONFIG: scene.daemon.kubeconfig, LANG: 'C.UTF-8' };
 }
 
 /** True when a command ends well, such as the import of a library. */
