@@ -32,6 +32,6 @@ export async function chooseManager(host: ServiceHost): Promise<ManagerName> {
   throw new CodedError({
     code: 'service-unsupported',
     message:
-      'this session has neither a systemd user manager, nor a desktop, nor crontab; start the daemon where your other programs are started, with connect-gateway-proxy run',
+      'this session has neither a systemd user manager, nor a desktop, nor crontab; start the daemon where your other programs are started, with connect-gateway-proxy run, or choose with service install --manager',
   });
 }

@@ -1,4 +1,5 @@
 import { CodedError } from '../../base/errors.js';
+import { KubeconfigBook } from '../../daemon/kubeconfig-book.js';
 import { ownHubAnswers } from '../../daemon/own-hub.js';
 import type { Settings } from '../../daemon/settings.js';
 import { type DaemonRecord, State } from '../../daemon/state.js';
@@ -94,20 +95,23 @@ export class Installation {
 
   async uninstall(): Promise<void> {
     const record = readRecord(this.#io);
-    const manager = this.#manager(record?.manager ?? (await chooseManager(this.#host)));
+    const name = record?.manager ?? (await this.#chosenManager());
+    const manager = name === undefined ? undefined : this.#manager(name);
     const steps: string[] = [];
     await withProgress(this.#io, STOPPING, async () => {
-      if (record !== undefined && manager.stop === undefined && (await this.#stopByHub(record))) {
+      if (record !== undefined && manager?.stop === undefined && (await this.#stopByHub(record))) {
         steps.push('stopped the daemon');
       }
-      steps.push(...(await manager.remove()), ...removeRecord(this.#io));
+      steps.push(...((await manager?.remove()) ?? []), ...removeRecord(this.#io));
     });
     this.#tell(steps.length === 0 ? ['no service is installed for this user: nothing to do'] : steps);
     if (record === undefined) return;
+    const { stateDir } = record;
     const config = this.#io.paths.config;
     this.#tell([
-      `left: ${record.stateDir} (local CA, secret, ports, kubeconfig) and, if you made it, ${config} (config.yaml, service.env)`,
-      `Next: nothing, or remove them: ${removal(this.#host.platform, record.stateDir)}`,
+      `left: ${stateDir} (local CA, secret, ports, kubeconfig) and, if you made it, ${config} (config.yaml, service.env)`,
+      ...this.#mergedInto(stateDir).map((file) => `left: the contexts that you merged into ${file}`),
+      `Next: nothing, or remove them: ${this.#removal(stateDir).join(' && ')}`,
     ]);
   }
 
@@ -176,6 +180,32 @@ export class Installation {
   logs(): { attach: NonNullable<ServiceManager['logs']> } | { file: string } {
     const { manager, record } = this.#installed();
     return manager.logs === undefined ? { file: record.definition.logFile } : { attach: manager.logs };
+  }
+
+  /** Undefined where this machine has none, and so can have no service. */
+  async #chosenManager(): Promise<ManagerName | undefined> {
+    try {
+      return await chooseManager(this.#host);
+    } catch (error) {
+      if (error instanceof CodedError && error.code === 'service-unsupported') return undefined;
+      throw error;
+    }
+  }
+
+  #mergedInto(stateDir: string): string[] {
+    const state = State.read(stateDir);
+    return state === undefined ? [] : new KubeconfigBook(state).merged.map(({ file }) => file);
+  }
+
+  /** Command lines; the state folder goes last, because it says whose contexts are ours. */
+  #removal(stateDir: string): string[] {
+    const quoted = (path: string): string => (this.#host.platform === 'win32' ? `"${path}"` : shellArgument(path));
+    return [
+      ...this.#mergedInto(stateDir).map(
+        (file) => `connect-gateway-proxy kubeconfig --state-dir ${quoted(stateDir)} --remove ${quoted(file)}`,
+      ),
+      `${this.#host.platform === 'win32' ? 'rmdir /s' : 'rm -r'} ${quoted(stateDir)}`,
+    ];
   }
 
   #manager(name: ManagerName): ServiceManager {
@@ -278,8 +308,4 @@ export class Installation {
 
 function sameStart(before: ServiceRecord | undefined, definition: ServiceDefinition): boolean {
   return JSON.stringify(before?.definition.start) === JSON.stringify(definition.start);
-}
-
-function removal(platform: NodeJS.Platform, folder: string): string {
-  return platform === 'win32' ? `rmdir /s "${folder}"` : `rm -r ${shellArgument(folder)}`;
 }

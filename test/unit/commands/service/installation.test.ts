@@ -8,7 +8,9 @@ import type { CommandIo } from '../../../../src/commands/io.js';
 import { Installation } from '../../../../src/commands/service/installation.js';
 import type { ManagerName } from '../../../../src/commands/service/manager.js';
 import type { RunningDaemon } from '../../../../src/daemon/daemon.js';
+import { KubeconfigBook } from '../../../../src/daemon/kubeconfig-book.js';
 import { loadSettings } from '../../../../src/daemon/settings.js';
+import { State } from '../../../../src/daemon/state.js';
 import { type DaemonScene, daemonScene } from '../../../support/daemon-scene.js';
 import { type FakeHost, fakeHost } from '../../../support/service-host.js';
 
@@ -183,6 +185,9 @@ t.test('systemd: install, again, upgrade, stop, start, uninstall', async (t) => 
   t.equal(at.host.commands.at(-1), 'journalctl --user-unit=connect-gateway-proxy.service --lines=7 --follow');
 
   at.told();
+  const merged = join(at.home, 'kube config');
+  const state = join(at.home, 'state');
+  new KubeconfigBook(State.open(state)).remember(merged, '{alias}');
   await at.service().uninstall();
   const last = at.told();
   t.strictSame(last.slice(0, 3), [
@@ -190,7 +195,11 @@ t.test('systemd: install, again, upgrade, stop, start, uninstall', async (t) => 
     `removed ${unit}`,
     `removed ${socket}`,
   ]);
-  t.match(last.at(-2), `left: ${join(at.home, 'state')} `);
+  t.match(last.at(-3), `left: ${state} `);
+  t.strictSame(last.slice(-2), [
+    `left: the contexts that you merged into ${merged}`,
+    `Next: nothing, or remove them: connect-gateway-proxy kubeconfig --state-dir ${state} --remove '${merged}' && rm -r ${state}`,
+  ]);
   t.notOk(existsSync(unit) || existsSync(socket) || existsSync(join(at.home, 'data')), 'nothing else is left');
   await at.service().uninstall();
   t.strictSame(at.told(), ['no service is installed for this user: nothing to do']);
@@ -212,6 +221,15 @@ t.test('a command of the manager that fails is told with its words', async (t) =
     code: 'service-command-failed',
     message: 'systemctl --user daemon-reload failed (exit code 1): Access denied',
   });
+});
+
+t.test('a machine that can keep no service running has none to remove', async (t) => {
+  const at = await story(t);
+  at.host.answers.set('systemctl', { code: 1 });
+  at.host.answers.set('crontab', { code: 127 });
+  await at.service().uninstall();
+  t.strictSame(at.told(), ['no service is installed for this user: nothing to do']);
+  await t.rejects(at.install(), { code: 'service-unsupported', message: /service install --manager/ });
 });
 
 t.test('without a start, and without anything at all', async (t) => {
