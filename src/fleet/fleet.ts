@@ -127,6 +127,7 @@ class GoogleFleet implements Fleet {
     let patient = true;
     const cancel = this.#o.clock.after(PATIENCE_MS, () => {
       patient = false;
+      this.#found.set('', this.#byHand({ waitForListings: false }));
       this.#publish();
     });
     const done = (): void => {
@@ -248,15 +249,18 @@ class GoogleFleet implements Fleet {
   }
 
   /** The pins that no project has brought: added by hand, or not asked for yet because there was no network so far. */
-  #byHand(): KnownMembership[] {
-    const listed = this.#o.projects.flatMap((project) => this.#found.get(project) ?? []);
+  #byHand({ waitForListings }: { waitForListings: boolean } = { waitForListings: true }): KnownMembership[] {
+    const { projects } = this.#o;
+    const listed = projects.flatMap((project) => this.#found.get(project) ?? []);
+    // A listing brings its pins in a moment, under names, and so with ports and tokens, that they keep.
+    const awaited = waitForListings ? projects.filter((project) => !this.#found.has(project)) : [];
     const before = this.#found.get('') ?? [];
     const missing = this.#o.pinned.filter(
       (pin) => !this.#absent.has(pin.name) && !listed.some((entry) => isPinOf(pin, entry)),
     );
     return missing.flatMap((pin) => {
       const path = parseMembershipName(pin.name);
-      if (path === undefined) return [];
+      if (path === undefined || awaited.includes(path.project)) return [];
       const known = before.find((entry) => entry.name === pin.name);
       if (known !== undefined) return [known];
       const gke = path.location !== 'global';

@@ -172,20 +172,18 @@ t.test('the cached fleet is there without a network; what was unconfigured since
 });
 
 t.test('pinned memberships need no fleet API, and pins rename and restrict what is found', async (t) => {
-  const { hub, fleet } = scene({
+  const { hub, fleet, changes } = scene({
     pinned: [
       { name: 'projects/demo/locations/global/memberships/z', alias: 'first', port: 7501, identity: 'ci' },
       { name: 'projects/9/locations/global/memberships/alone', endpoint: 'https://own.example/x' },
     ],
   });
-  t.match(fleet.table.list(), [
-    { alias: 'first', port: 7501, identity: 'ci', endpointSource: 'formula' },
-    { alias: 'alone', endpoint: 'https://own.example/x', endpointSource: 'config' },
-  ]);
+  t.match(fleet.table.list(), [{ alias: 'alone', endpoint: 'https://own.example/x', endpointSource: 'config' }]);
   hub.listing = { memberships: [hubMembership('a'), hubMembership('z')], unreachable: [] };
   await fleet.refresh();
   t.match(fleet.table.list(), [{ alias: 'first', port: 7501, identity: 'ci' }, { alias: 'alone' }, { alias: 'a' }]);
   t.equal(hub.endpointCalls, 2, 'an endpoint of the configuration is not asked for');
+  t.match(changes, [{ removed: [] }], 'a pin of a listed project comes under the name that it keeps, and never leaves');
 });
 
 t.test('an override of the gateway replaces the host of every endpoint and keeps the path', async (t) => {
@@ -233,6 +231,21 @@ t.test('a pin that nobody could be asked about is served, and goes when its loca
   hub.failure = new Error('offline');
   await fleet.refresh();
   t.strictSame(aliases(), ['q'], 'and a failure brings nothing back');
+});
+
+t.test('a pin is served although its project is slow to be listed', async (t) => {
+  const { hub, fleet, clock } = scene({ pinned: [{ name: 'projects/demo/locations/global/memberships/p' }] });
+  let answer = (_: HubListing): void => {};
+  const listing = new Promise<HubListing>((resolve) => {
+    answer = resolve;
+  });
+  hub.listings.set('demo', () => listing);
+  const refresh = fleet.refresh();
+  clock.advance(5000);
+  t.match(fleet.table.list(), [{ alias: 'p', endpointSource: 'formula' }]);
+  answer({ memberships: [hubMembership('p')], unreachable: [] });
+  await refresh;
+  t.match(fleet.table.list(), [{ name: 'projects/123/locations/global/memberships/p' }]);
 });
 
 t.test('a slow gateway or project does not hold up the others', async (t) => {
