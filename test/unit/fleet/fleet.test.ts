@@ -235,17 +235,10 @@ t.test('a pin that nobody could be asked about is served, and goes when its loca
 
 t.test('a pin is served although its project is slow to be listed', async (t) => {
   const { hub, fleet, clock } = scene({ pinned: [{ name: 'projects/demo/locations/global/memberships/p' }] });
-  let answer = (_: HubListing): void => {};
-  const listing = new Promise<HubListing>((resolve) => {
-    answer = resolve;
-  });
-  hub.listings.set('demo', () => listing);
-  const refresh = fleet.refresh();
+  hub.listings.set('demo', () => new Promise(() => {}));
+  void fleet.refresh();
   clock.advance(5000);
   t.match(fleet.table.list(), [{ alias: 'p', endpointSource: 'formula' }]);
-  answer({ memberships: [hubMembership('p')], unreachable: [] });
-  await refresh;
-  t.match(fleet.table.list(), [{ name: 'projects/123/locations/global/memberships/p' }]);
 });
 
 t.test('a slow gateway or project does not hold up the others', async (t) => {
