@@ -453,7 +453,10 @@ class Daemon implements RunningDaemon {
         .serverCertificate({ address: settings.listen.address, now: clock.now() })
         .then((pair) => this.#door?.useCertificate(pair))
         .catch((error: unknown) => log.error({}, `renewing the certificate: ${describeError(error)}`))
-        .finally(() => this.#renewCertificateLater());
+        .finally(() => {
+          this.#stopping.signal.removeEventListener('abort', cancel);
+          if (!this.#stopping.signal.aborted) this.#renewCertificateLater();
+        });
     });
     this.#stopping.signal.addEventListener('abort', cancel, { once: true });
   }

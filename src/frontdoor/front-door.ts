@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { CertificatePair } from '../base/certificates.js';
@@ -90,6 +91,8 @@ export class FrontDoor {
 
   constructor(options: FrontDoorOptions) {
     this.#o = options;
+    // Every stream listens to these.
+    setMaxListeners(0, this.#leaving.signal, this.#stopping.signal);
     this.#refusals = new RememberedRefusals({ clock: options.tools.clock });
     this.#certificate = options.certificate;
     this.#inherited = new InheritedListeners({

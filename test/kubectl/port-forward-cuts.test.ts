@@ -6,67 +6,116 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { sampleBytes } from '../../src/emulator/pods/sample-server.js';
 import { type DemoDaemon, startDemoDaemon } from '../support/demo-daemon.js';
-import { findKubectl, Kubectl, PLAIN_VERSIONS, STREAM_VERSIONS } from '../support/kubectl.js';
+import { findKubectl, Kubectl, PLAIN_VERSIONS, type RunningKubectl, STREAM_VERSIONS } from '../support/kubectl.js';
 import { tellMissing } from '../support/missing.js';
 
 const MEBIBYTE = 1024 * 1024;
 
-interface Scene {
+interface Forwarder {
+  readonly version: string;
   readonly kubectl: Kubectl;
-  readonly daemon: DemoDaemon;
 }
 
-for (const version of ['1.27', '1.29', '1.31', '1.33', '1.36']) {
-  const found = findKubectl(version);
-  if ('missing' in found) {
-    tellMissing(t, found.missing);
-    continue;
-  }
-  t.test(`kubectl ${version} forwards a port`, async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'cgp-forward-'));
-    const daemon = await startDemoDaemon({ folder });
-    t.teardown(async () => {
-      await daemon.close();
-      rmSync(folder, { recursive: true, force: true });
-    });
-    const kubectl = new Kubectl({ path: found.path, kubeconfig: daemon.kubeconfig, context: 'prod', home: folder });
-    await t.test('through three cuts', (t) => overCuts(t, { kubectl, daemon }));
-    await t.test('and a refused port ends it with the words of the kubelet', (t) =>
-      refusedPort(t, { kubectl, daemon }),
-    );
-  });
-  t.test(`kubectl ${version} never meets the cutoff`, async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'cgp-forward-'));
-    const daemon = await startDemoDaemon({ folder, flags: { 'cutoff.assume': '10s', 'cutoff.rotateBefore': '9s' } });
-    t.teardown(async () => {
-      await daemon.close();
-      rmSync(folder, { recursive: true, force: true });
-    });
-    const kubectl = new Kubectl({ path: found.path, kubeconfig: daemon.kubeconfig, context: 'prod', home: folder });
-    await rotation(t, { kubectl, daemon });
-  });
-}
-
-/** Tunnels live this long at most, and are rotated when half of it is over. */
-const CUT_AFTER_MS = 2000;
-const STORY_MS = 30_000;
-const REQUEST_EVERY_MS = 100;
-
-t.test('a cut every two seconds and a request every 100 ms, with any kubectl: none fails', async (t) => {
+/** A daemon with a home for each kubectl. */
+async function open(
+  t: Test,
+  versions: readonly string[],
+  flags: Record<string, string> = {},
+): Promise<{ daemon: DemoDaemon; forwarders: Forwarder[] }> {
   const folder = mkdtempSync(join(tmpdir(), 'cgp-forward-'));
-  const daemon = await startDemoDaemon({ folder, flags: { 'cutoff.assume': '2s', 'cutoff.rotateBefore': '1s' } });
+  const daemon = await startDemoDaemon({ folder, flags });
   t.teardown(async () => {
     await daemon.close();
     rmSync(folder, { recursive: true, force: true });
   });
-  daemon.emulator.faults.add({ cutAfterMs: CUT_AFTER_MS, form: 'reset', match: 'upgrade' });
-  const forwards = [...PLAIN_VERSIONS, ...STREAM_VERSIONS].flatMap((version) => {
+  const forwarders = versions.flatMap((version) => {
     const found = findKubectl(version);
-    if ('missing' in found) return [];
+    if ('missing' in found) {
+      tellMissing(t, found.missing);
+      return [];
+    }
     const home = join(folder, version);
     mkdirSync(home);
     const kubectl = new Kubectl({ path: found.path, kubeconfig: daemon.kubeconfig, context: 'prod', home });
-    return [{ version, running: kubectl.start(['port-forward', 'service/hello', ':80']) }];
+    return [{ version, kubectl }];
+  });
+  return { daemon, forwarders };
+}
+
+const ports = (forwards: readonly RunningKubectl[]): Promise<number[]> =>
+  Promise.all(forwards.map(async (forward) => Number((await forward.until(/from 127\.0\.0\.1:(\d+)/))[1])));
+
+async function stop(t: Test, forwards: readonly RunningKubectl[]): Promise<void> {
+  for (const forward of forwards) {
+    t.equal(forward.child.exitCode, null, 'kubectl has not ended');
+    forward.stop('SIGINT').catch(() => {});
+  }
+  await Promise.all(forwards.map(({ child }) => child.exitCode ?? once(child, 'close')));
+}
+
+/** SPDY, SPDY again, and the tunnel in a WebSocket. */
+const SOME_VERSIONS = ['1.27', '1.29', '1.31', '1.33', '1.36'];
+
+t.jobs = 2;
+
+t.test('ports go on through three cuts, over one tunnel for all clients', { buffered: true }, async (t) => {
+  const { daemon, forwarders } = await open(t, SOME_VERSIONS);
+  const forwards = forwarders.map(({ kubectl }) => kubectl.start(['port-forward', 'service/hello', ':80']));
+  const forwarded = await ports(forwards);
+  for (const cut of [1, 2, 3]) {
+    for (const port of forwarded) {
+      const bytes = await fetch(port, `/bytes/${4 * MEBIBYTE}`);
+      t.equal(bytes.compare(sampleBytes(4 * MEBIBYTE)), 0, 'byte for byte');
+    }
+    const several = await Promise.all([...forwarded, ...forwarded].map((each) => fetch(each, '/')));
+    for (const body of several) t.match(body.toString(), 'hello');
+    const open = await Promise.all(forwarded.map(stream));
+    const resets = open.map((response) => once(response, 'error'));
+    t.equal(daemon.emulator.faults.cutNow('reset', { match: 'upgrade' }), 1, 'all clients share one tunnel');
+    for (const response of open) response.resume();
+    for (const reset of resets) t.match(await reset, [{ code: 'ECONNRESET' }], `cut ${cut} is seen as a reset`);
+  }
+  await stop(t, forwards);
+
+  const refused = forwarders.map(({ kubectl }) => kubectl.start(['port-forward', 'pod/two', ':9']));
+  const nowhere = await ports(refused);
+  for (const [i, forward] of refused.entries()) {
+    const ended = once(forward.child, 'close');
+    await t.rejects(fetch(nowhere[i] ?? 0, '/'), 'nothing listens there');
+    await ended;
+    t.match(await forward.stderr, /connection refused/i, 'a refused port ends it with the words of the kubelet');
+  }
+});
+
+t.test('no client meets the cutoff', { buffered: true }, async (t) => {
+  const { daemon, forwarders } = await open(t, SOME_VERSIONS, { 'cutoff.assume': '10s', 'cutoff.rotateBefore': '9s' });
+  const forwards = forwarders.map(({ kubectl }) => kubectl.start(['port-forward', 'service/hello', ':80']));
+  const forwarded = await ports(forwards);
+  const olds = forwarded.map(echo);
+  for (const old of olds) t.equal(await old.say('before'), 'before');
+  // The next tunnel is asked for before the cutoff, and serves once the old one is gone.
+  const { emulator } = daemon;
+  const tunnels = () => emulator.requests.filter(({ kind, status }) => kind === 'upgrade' && status === 101).length;
+  for (const before = tunnels(); tunnels() === before; ) await new Promise((resolve) => setTimeout(resolve, 50));
+  for (const old of olds) {
+    t.equal(await old.say('after'), 'after', 'an open connection goes on');
+    old.end();
+  }
+  for (const port of [...forwarded, ...forwarded]) t.match((await fetch(port, '/')).toString(), 'hello');
+  await stop(t, forwards);
+});
+
+/** Tunnels live this long at most; they are rotated early, and what is open by then has three quarters of it to end. */
+const CUT_AFTER_MS = 2000;
+const STORY_MS = 16_000;
+const REQUEST_EVERY_MS = 100;
+
+t.test('a cut every two seconds and a request every 100 ms, with any kubectl: none fails', async (t) => {
+  const versions = [...PLAIN_VERSIONS, ...STREAM_VERSIONS];
+  const { daemon, forwarders } = await open(t, versions, { 'cutoff.assume': '2s', 'cutoff.rotateBefore': '1500ms' });
+  daemon.emulator.faults.add({ cutAfterMs: CUT_AFTER_MS, form: 'reset', match: 'upgrade' });
+  const forwards = forwarders.map(({ version, kubectl }) => {
+    return { version, running: kubectl.start(['port-forward', 'service/hello', ':80']) };
   });
   await Promise.all(
     forwards.map(async ({ version, running }) => {
@@ -93,57 +142,6 @@ t.test('a cut every two seconds and a request every 100 ms, with any kubectl: no
   const tunnels = daemon.emulator.requests.filter(({ kind, status }) => kind === 'upgrade' && status === 101).length;
   t.ok(tunnels >= STORY_MS / CUT_AFTER_MS, `${tunnels} tunnels, one after the other`);
 });
-
-async function overCuts(t: Test, { kubectl, daemon }: Scene): Promise<void> {
-  const forwards = [0, 1].map(() => kubectl.start(['port-forward', 'service/hello', ':80']));
-  const ports: number[] = [];
-  for (const forward of forwards) ports.push(Number((await forward.until(/from 127\.0\.0\.1:(\d+)/))[1]));
-  const [port = 0, otherPort = 0] = ports;
-  for (const cut of [1, 2, 3]) {
-    t.equal((await fetch(port, `/bytes/${20 * MEBIBYTE}`)).compare(sampleBytes(20 * MEBIBYTE)), 0, 'byte for byte');
-    const several = await Promise.all([port, otherPort, port].map((each) => fetch(each, '/')));
-    for (const body of several) t.match(body.toString(), 'hello');
-    const open = [await stream(port), await stream(otherPort)];
-    const resets = open.map((response) => once(response, 'error'));
-    t.equal(daemon.emulator.faults.cutNow('reset', { match: 'upgrade' }), 1, 'two clients share one tunnel');
-    for (const response of open) response.resume();
-    for (const reset of resets) t.match(await reset, [{ code: 'ECONNRESET' }], `cut ${cut} is seen as a reset`);
-  }
-  for (const forward of forwards) {
-    t.equal(forward.child.exitCode, null, 'kubectl has not ended');
-    forward.stop('SIGINT').catch(() => {});
-  }
-  await Promise.all(forwards.map(({ child }) => child.exitCode ?? once(child, 'close')));
-}
-
-async function refusedPort(t: Test, { kubectl }: Scene): Promise<void> {
-  const forward = kubectl.start(['port-forward', 'pod/two', ':9']);
-  const [, port] = await forward.until(/from 127\.0\.0\.1:(\d+)/);
-  await fetch(Number(port), '/').then(
-    () => t.fail('nothing listens there'),
-    () => {},
-  );
-  await once(forward.child, 'close');
-  t.match(await forward.stderr, /connection refused/i);
-}
-
-async function rotation(t: Test, { kubectl, daemon }: Scene): Promise<void> {
-  const forward = kubectl.start(['port-forward', 'service/hello', ':80']);
-  const [, text] = await forward.until(/from 127\.0\.0\.1:(\d+)/);
-  const port = Number(text);
-  const old = echo(port);
-  t.equal(await old.say('before'), 'before');
-  // The next tunnel is asked for before the cutoff, and serves once the old one is gone.
-  const { emulator } = daemon;
-  const tunnels = () => emulator.requests.filter(({ kind, status }) => kind === 'upgrade' && status === 101).length;
-  while (tunnels() < 2) await new Promise((resolve) => setTimeout(resolve, 50));
-  t.equal(await old.say('after'), 'after', 'an open connection goes on');
-  old.end();
-  for (const _ of [1, 2, 3]) t.match((await fetch(port, '/')).toString(), 'hello');
-  t.equal(forward.child.exitCode, null, 'kubectl has not ended');
-  forward.stop('SIGINT').catch(() => {});
-  await once(forward.child, 'close');
-}
 
 /** One connection that says what it is told. */
 function echo(port: number): { say(text: string): Promise<string>; end(): void } {

@@ -42,10 +42,14 @@ for (const [version, pod] of VERSIONS) {
     const kubeconfig = held.daemon.kubeconfig;
     const kubectl = new Kubectl({ path: found.path, kubeconfig, context: 'prod', home: folder });
     const scene = { kubectl, pod, folder, held };
-    await t.test('a counting loop', (t) => counting(t, scene));
-    await t.test('a shell with variables and a running job', (t) => shell(t, scene));
-    await t.test('Ctrl-C of a sleep, and the exit code', (t) => interrupt(t, scene));
-    await t.test('copies both ways, in a busybox container', (t) => copies(t, scene));
+    t.jobs = 4;
+    const stories = [
+      t.test('a counting loop', { buffered: true }, (t) => counting(t, scene)),
+      t.test('a shell with variables and a running job', { buffered: true }, (t) => shell(t, scene)),
+      t.test('Ctrl-C of a sleep, and the exit code', { buffered: true }, (t) => interrupt(t, scene)),
+      t.test('copies both ways, in a busybox container', { buffered: true }, (t) => copies(t, scene)),
+    ];
+    await Promise.all(stories);
     await held.untilClean();
     t.equal(held.leftovers().length, 0, 'nothing is left in the containers');
   });

@@ -9,8 +9,8 @@ import { findKubectl, Kubectl, PLAIN_VERSIONS, type RunningKubectl, STREAM_VERSI
 import { tellMissing } from '../support/missing.js';
 
 /** Each stream is cut this often, in another form each time, while it is watched for the length of the story. */
-const CUT_AFTER_MS = 2000;
-const STORY_MS = 30_000;
+const CUT_AFTER_MS = 1200;
+const STORY_MS = 14_000;
 const FORMS = ['reset', 'fin', 'clean-end', 'rst-stream', 'goaway'] as const;
 const NAMESPACE = 'default';
 
@@ -76,7 +76,7 @@ function assertWhole(t: Test, { version, json, table, log }: Streams, n: number)
     .trim()
     .split('\n')
     .map((line) => Number.parseInt(line, 10));
-  t.ok(numbers.length >= 25, `${version}: ${numbers.length} lines`);
+  t.ok(numbers.length >= 10, `${version}: ${numbers.length} lines`);
   t.strictSame(
     numbers,
     numbers.map((_number, index) => (numbers[0] ?? 0) + index),
@@ -86,7 +86,7 @@ function assertWhole(t: Test, { version, json, table, log }: Streams, n: number)
   t.equal(new Set(rows.map((row) => row.split(/ +/)[1])).size, rows.length, `${version}: no pod is told twice`);
 }
 
-t.test('watches and followed logs do not notice a cut every two seconds, with any kubectl', async (t: Test) => {
+t.test('watches and followed logs do not notice cuts of every form, with any kubectl', async (t: Test) => {
   const found: { version: string; path: string }[] = [];
   for (const version of [...PLAIN_VERSIONS, ...STREAM_VERSIONS]) {
     const kubectl = findKubectl(version);
@@ -119,7 +119,7 @@ t.test('watches and followed logs do not notice a cut every two seconds, with an
   }
   await Promise.all(clients.map(({ json }) => json.until(new RegExp(`"n": "${n}"`))));
   clearInterval(cutting);
-  t.ok(cut >= 10, `${cut} cuts`);
+  t.ok(cut >= 2 * FORMS.length, `${cut} cuts, each form twice`);
   t.equal(lists(), before, 'no list was needed');
   await Promise.all(clients.flatMap(({ json, table, log }) => [json.stop(), table.stop(), log.stop()]));
   for (const client of clients) assertWhole(t, client, n);

@@ -130,12 +130,17 @@ export class RunningKubectl {
   readonly exit: Promise<number>;
   readonly stderr: Promise<string>;
   stdout = '';
+  #stderrSoFar = '';
   #waiting: (() => void)[] = [];
   #over = false;
 
   constructor(child: ReturnType<typeof spawn>) {
     this.child = child;
     this.stderr = child.stderr === null ? Promise.resolve('') : text(child.stderr);
+    child.stderr?.on('data', (chunk: Buffer) => {
+      this.#stderrSoFar += chunk.toString('latin1');
+      this.#wake();
+    });
     child.stdin?.on('error', () => {});
     child.stdout?.on('data', (chunk: Buffer) => {
       this.stdout += chunk.toString('latin1');
@@ -151,9 +156,18 @@ export class RunningKubectl {
   }
 
   /** Resolves with the first match in standard output; rejects when the process ends without one. */
-  async until(pattern: RegExp): Promise<RegExpExecArray> {
+  until(pattern: RegExp): Promise<RegExpExecArray> {
+    return this.#until(pattern, () => this.stdout);
+  }
+
+  /** The same of standard error. */
+  says(pattern: RegExp): Promise<RegExpExecArray> {
+    return this.#until(pattern, () => this.#stderrSoFar);
+  }
+
+  async #until(pattern: RegExp, output: () => string): Promise<RegExpExecArray> {
     for (;;) {
-      const match = pattern.exec(this.stdout);
+      const match = pattern.exec(output());
       if (match !== null) return match;
       if (this.#over) throw new Error(`kubectl ended without ${pattern}: ${this.stdout}${await this.stderr}`);
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
