@@ -102,6 +102,7 @@ class RequestRelay {
     const { request, served } = this.#call;
     assertPlainChunks(request);
     const headers = this.#upstreamHeaders();
+    this.#endWhenLeaving();
     const safe = !this.#hasBody && SAFE_METHODS.has(request.method ?? '');
     let token = await served.tokens.get();
     let repeatedForToken = false;
@@ -176,25 +177,29 @@ class RequestRelay {
       // Nothing is lost by it: the body goes on where it stands.
       if (clock.monotonic() - session.connectionAgeMs() < doubtfulBefore) this.#current?.lose();
     });
-    const { leaving } = this.#call;
-    const leave = (): void => this.#endForGood(leaving?.reason);
-    leaving?.addEventListener('abort', leave, { once: true });
-    response.once('close', () => {
-      stop();
-      leaving?.removeEventListener('abort', leave);
-    });
-    // The head is on its way yet.
-    if (leaving?.aborted) setImmediate(leave);
+    response.once('close', stop);
+  }
+
+  /** What lasts must not hold up a stop, also while it has no head yet: that of a log comes with its first line. */
+  #endWhenLeaving(): void {
+    const { leaving, response } = this.#call;
+    if (leaving === undefined || this.#continuation === undefined) return;
+    const leave = (): void => this.#endForGood(leaving.reason);
+    leaving.addEventListener('abort', leave, { once: true });
+    response.once('close', () => leaving.removeEventListener('abort', leave));
+    if (leaving.aborted) leave();
   }
 
   /** As a cut that cannot be resumed: whoever watches asks again, and a log must not look complete. */
   #endForGood(reason: unknown): void {
     const { response } = this.#call;
     if (this.#left) return;
+    if (!response.headersSent) this.fail(leavingError(reason));
     this.#session?.end(describeError(reason));
     this.#left = true;
     this.#current?.abort();
     this.#onLeave();
+    if (response.writableEnded) return;
     if (this.#continuation?.whenRefused === 'end') response.end();
     else response.destroy();
   }
@@ -321,6 +326,15 @@ class RequestRelay {
       'request ended',
     );
   }
+}
+
+function leavingError(reason: unknown): CodedError {
+  return new CodedError({
+    code: 'draining',
+    message: `connect-gateway-proxy: ${describeError(reason)}; try again when it is back`,
+    retry: 'later',
+    answer: { status: 503, reason: 'ServiceUnavailable' },
+  });
 }
 
 /** Node undoes `chunked` alone: bytes in another transfer coding would be passed on as what they are not. */

@@ -281,3 +281,23 @@ story('the log of a previous instance is carried as it is', async (t, { at, upst
   first.response.end('just text\n');
   t.equal(await client.ended, 'complete');
 });
+
+for (const [what, target] of [
+  ['a followed log that has said nothing', '/api/v1/namespaces/default/pods/hello/log?follow=true'],
+  ['a watch that has not been answered', '/api/v1/pods?watch=true&resourceVersion=1'],
+] as const) {
+  story(`${what} does not hold up the daemon's stop, and hears why`, async (t, { at, upstream }) => {
+    const client = new Client(at, target);
+    await upstream.next();
+    const gone = new Client(at, target);
+    gone.response.catch(() => {});
+    gone.ended.catch(() => {});
+    const { request } = await upstream.next();
+    gone.leave();
+    await once(request.socket, 'close');
+    await at.door.drain(new AbortController().signal);
+    t.equal((await client.response).statusCode, 503);
+    t.equal(await client.ended, 'complete');
+    t.match(JSON.parse((await client.has(1)).toString()), { kind: 'Status', message: /the daemon is stopping/ });
+  });
+}
