@@ -32,6 +32,12 @@ export class Mailbox {
     }
   }
 
+  /** What has been taken is no longer kept. */
+  forget(): void {
+    this.all.splice(0, this.#taken);
+    this.#taken = 0;
+  }
+
   of(channel: number): string[] {
     return this.all.filter((message) => message.channel === channel).map((message) => message.text);
   }
