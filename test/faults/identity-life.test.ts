@@ -98,6 +98,23 @@ t.test('another login in the file: the next request is somebody else’s, and th
   t.match(bare.logs.join(''), /credentials have changed|principal has changed/);
 });
 
+t.test('what is being read for one principal is not shared with the next', async (t) => {
+  const { emulator, folder, start } = await daemonScene(t, ['prod']);
+  const client = new DaemonClient((await start()).kubeconfigFile, 'prod');
+  const asked = (): (string | undefined)[] =>
+    emulator.requests.filter(({ target }) => target.endsWith('/apis/hold')).map(bearer);
+  const before = [await client.stream('/apis/hold'), await client.stream('/apis/hold')];
+  t.strictSame(asked(), [`Bearer ${emulator.accessToken}`], 'two clients, one request');
+  const token = emulator.issueToken({ user: 'ops@example.com' });
+  writeFileSync(join(folder, 'token'), token);
+  const after = [];
+  while (asked().length < 2) after.push(await client.stream('/apis/hold'));
+  t.equal(asked()[1], `Bearer ${token}`, 'the first is still being answered');
+  after.push(await client.stream('/apis/hold'));
+  t.equal(asked().length, 2, 'and the next client joins the one of the present principal');
+  for (const reader of [...before, ...after]) reader.leave();
+});
+
 /** A way to the emulator that can be opened later. */
 async function network(t: Test, target: string): Promise<{ url: string; up(): Promise<void> }> {
   const url = (await closedPort()).replace('http:', 'https:');
