@@ -48,6 +48,10 @@ t.test('the tarball holds what runs, and nothing else', async (t) => {
   }
   t.ok(paths.includes('dist/main.js'));
   t.ok(paths.includes('service/systemd/connect-gateway-proxy.service'));
+  const attw = await runProgram([join('node_modules', '.bin', 'attw'), join(folder, tarball?.filename ?? '')], {
+    env: { HOME: home },
+  });
+  t.match(attw, { code: 0, output: /This package does not contain types/ }, 'a program, and no library');
 });
 
 t.test('installed from the tarball, alone in a folder', async (t) => {
