@@ -5,6 +5,7 @@ import { CUT_FORMS, type CutForm, cut } from '../support/cut-forms.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { Client, story, writeUntilStalled } from '../support/fault-scene.js';
 import { GATEWAY_PREFIX } from '../support/front-door.js';
+import { podEvent } from '../support/protobuf.js';
 
 const JSON_WATCH = 'application/json';
 const PROTOBUF_WATCH = 'application/vnd.kubernetes.protobuf;stream=watch';
@@ -14,18 +15,6 @@ function jsonEvent(type: string, resourceVersion: number, extra: object = {}): B
   return Buffer.from(`${JSON.stringify({ type, object: { kind: 'Pod', metadata, ...extra } })}\n`);
 }
 
-function protobufEvent(type: string, resourceVersion: number): Buffer {
-  const field = (number: number, value: Buffer | string): Buffer => {
-    const bytes = Buffer.from(value);
-    return Buffer.concat([Buffer.from([number * 8 + 2, bytes.length]), bytes]);
-  };
-  const object = field(2, field(1, Buffer.concat([field(1, 'box'), field(6, String(resourceVersion))])));
-  const body = Buffer.concat([field(1, type), field(2, field(1, Buffer.concat([Buffer.from('k8s\0'), object])))]);
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(body.length);
-  return Buffer.concat([length, body]);
-}
-
 function cborEvent(type: string, resourceVersion: number): Buffer {
   const metadata = { name: 'box', resourceVersion: String(resourceVersion) };
   return encodeCbor({ type, object: { kind: 'Pod', metadata } }, { strings: 'bytes', selfDescribed: true });
@@ -33,7 +22,7 @@ function cborEvent(type: string, resourceVersion: number): Buffer {
 
 const ENCODINGS = {
   JSON: [JSON_WATCH, jsonEvent],
-  protobuf: [PROTOBUF_WATCH, protobufEvent],
+  protobuf: [PROTOBUF_WATCH, podEvent],
   CBOR: ['application/cbor-seq', cborEvent],
 } as const;
 
