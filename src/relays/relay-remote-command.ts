@@ -92,7 +92,7 @@ async function relay(tools: RelayTools, call: UpgradeCall, kind: Kind): Promise<
     }
     const redial = (offered: readonly string[], over: AbortSignal): Promise<Dialled> =>
       dialRemoteCommand(tools, { ...upstreamCall, resuming: true }, offered, over);
-    await carry(tools, call, { api, signal, upstream: dialled.upstream, accept: kind.accept, redial });
+    await carry(tools, call, { api, upstream: dialled.upstream, accept: kind.accept, redial });
   } catch (error) {
     if (!clientGone.signal.aborted) failUpgrade(call, api, error);
   } finally {
@@ -105,13 +105,12 @@ async function carry(
   call: UpgradeCall,
   o: {
     api: ApiRequest;
-    signal: AbortSignal;
     upstream: WebSocket;
     accept: Kind['accept'];
     redial: (offered: readonly string[], signal: AbortSignal) => Promise<Dialled>;
   },
 ): Promise<void> {
-  const { upstream, api, signal } = o;
+  const { upstream, api } = o;
   let client: RemoteCommandClient | undefined;
   try {
     client = await o.accept(upstream.protocol);
@@ -120,7 +119,8 @@ async function carry(
   }
   if (client === undefined) return;
   const offered = [upstream.protocol];
-  const redial = (over: AbortSignal): Promise<Dialled> => o.redial(offered, AbortSignal.any([signal, over]));
+  // The session gives up by itself when the client leaves or the daemon stops.
+  const redial = (over: AbortSignal): Promise<Dialled> => o.redial(offered, over);
   await new RemoteCommandSession({ tools, call, api, client, upstream, redial }).ended;
 }
 

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ClientOptions } from 'ws';
 import { WebSocket } from 'ws';
+import { callDeadline } from '../base/deadline.js';
 import { CodedError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
 import type { AccessToken } from '../credentials/token-source.js';
@@ -126,13 +127,14 @@ async function dial(
     { served, holder: call.holder ?? heldBy(session), resuming },
     options.signal,
   );
-  const deadline = AbortSignal.timeout(UPGRADE_DEADLINE_MS);
-  const signal = AbortSignal.any([options.signal, deadline]);
+  const deadline = callDeadline({ clock: tools.clock, ms: UPGRADE_DEADLINE_MS, signal: options.signal });
+  const { signal } = deadline;
   let socket: Duplex;
   try {
     socket = await dialer.dial(address, signal);
   } catch (error) {
-    throw deadline.aborted ? noAnswer(address, UPGRADE_DEADLINE_MS) : unreachable(address, error);
+    deadline.end();
+    throw deadline.isOver ? noAnswer(address, UPGRADE_DEADLINE_MS) : unreachable(address, error);
   }
   const target = address.pathPrefix + call.target;
   return new Promise((resolve, reject) => {
@@ -152,11 +154,15 @@ async function dial(
     const scheme = address.secure ? 'wss' : 'ws';
     const upstream = new WebSocket(`${scheme}://${address.host}/`, plain, settings);
     const onAbort = (): void => {
+      deadline.end();
       upstream.terminate();
-      reject(deadline.aborted ? noAnswer(address, UPGRADE_DEADLINE_MS) : signal.reason);
+      reject(deadline.isOver ? noAnswer(address, UPGRADE_DEADLINE_MS) : signal.reason);
     };
     signal.addEventListener('abort', onAbort, { once: true });
-    const settled = (): void => signal.removeEventListener('abort', onAbort);
+    const settled = (): void => {
+      deadline.end();
+      signal.removeEventListener('abort', onAbort);
+    };
     upstream.once('open', () => {
       settled();
       // Nothing may be read before the client's side exists.
