@@ -62,10 +62,12 @@ export function withFields(log: Logger, fields: LogFields): Logger {
   };
 }
 
-/** `12:34:56.789 INFO  message key=value`, one line an event. */
-function prettyLine(json: string): string {
+/** `12:34:56.789 INFO  message key=value`, one line an event; `withDay` for what is read later. Throws for what is no JSON. */
+export function prettyLine(json: string, { withDay = false }: { withDay?: boolean } = {}): string {
   const { level, time, msg, ...fields } = JSON.parse(json) as Record<string, unknown>;
-  const clock = String(time).slice(11, 23);
+  const clock = String(time)
+    .slice(withDay ? 0 : 11, 23)
+    .replace('T', ' ');
   const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${quoteIfNeeded(String(value))}`);
   return `${clock} ${String(level).toUpperCase().padEnd(5)} ${String(msg)}${rest.join('')}\n`;
 }

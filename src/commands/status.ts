@@ -28,16 +28,15 @@ export function addStatus(program: Command, io: CommandIo, setExitCode: (code: n
         const memberships = await daemon.memberships();
         const { pid, hubUrl, startedAt, version } = daemon.record;
         setExitCode(ready ? 0 : 1);
-        if (options.output === 'json') {
-          io.out(
-            `${JSON.stringify({ running: true, ready, pid, hubUrl, startedAt, version, memberships }, null, 2)}\n`,
-          );
-          return;
-        }
         const { live } = JSON.parse((await daemon.call('/-/sessions')).body) as SessionReport;
         const quota = await quotaOf(daemon);
         const { kubeconfigFile } = daemon.settings;
         const streams = live.map(({ kind }) => kind);
+        if (options.output === 'json') {
+          const up = { running: true, ready, pid, hubUrl, startedAt, version, kubeconfigFile };
+          io.out(`${JSON.stringify({ ...up, memberships, streams, quota }, null, 2)}\n`);
+          return;
+        }
         const facts = { version, ready, pid, hubUrl, startedAt, kubeconfigFile, memberships, streams, quota };
         // A pipe may look for any of them.
         io.out(statusText({ ...facts, now: io.clock.now() }, { all: options.all === true || !io.outIsTty }));

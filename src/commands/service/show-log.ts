@@ -1,11 +1,12 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { CodedError } from '../../base/errors.js';
+import { prettyLine } from '../../base/log.js';
 import type { CommandIo } from '../io.js';
 
 const POLL_MS = 250;
 const TAIL_BYTES = 1024 * 1024;
 
-/** The end of a log file, and what comes after it until a signal. */
+/** The end of a log file, and what comes after it until a signal; at a terminal in the form for people. */
 export async function showLog(path: string, o: { follow: boolean; lines: number; io: CommandIo }): Promise<void> {
   const { io } = o;
   let end = 0;
@@ -24,10 +25,10 @@ export async function showLog(path: string, o: { follow: boolean; lines: number;
     }
   };
   const size = sizeOf(path);
-  const tail = readFrom(Math.max(0, size - TAIL_BYTES)).split('\n');
-  if (tail.at(-1) === '') tail.pop();
-  const shown = o.lines === 0 ? [] : tail.slice(-o.lines);
-  io.out(shown.map((line) => `${line}\n`).join(''));
+  const show = (lines: readonly string[]): void =>
+    io.out(lines.map((line) => (io.outIsTty ? forPeople(line) : `${line}\n`)).join(''));
+  const tail = linesOf(readFrom(Math.max(0, size - TAIL_BYTES)));
+  show(o.lines === 0 ? [] : tail.slice(-o.lines));
   if (!o.follow) return;
   let over = false;
   io.onSignal(() => {
@@ -36,8 +37,24 @@ export async function showLog(path: string, o: { follow: boolean; lines: number;
   while (!over) {
     await io.pause(POLL_MS);
     const text = readFrom(end);
-    if (text !== '') io.out(text);
+    if (text !== '') show(linesOf(text));
   }
+}
+
+function linesOf(text: string): string[] {
+  const lines = text.split('\n');
+  if (lines.at(-1) === '') lines.pop();
+  return lines;
+}
+
+/** What a crash has left is no JSON. */
+function forPeople(line: string): string {
+  try {
+    if (line.startsWith('{')) return prettyLine(line, { withDay: true });
+  } catch {
+    // Shown as it stands.
+  }
+  return `${line}\n`;
 }
 
 function sizeOf(path: string): number {

@@ -129,7 +129,10 @@ t.test('the command tells it of a running daemon', async (t) => {
   const { code, out, err } = await runCommand(['status'], o);
   t.equal(code, 0, err);
   t.match(out, /: ready, process \d+, up \d+s\n.*memberships {2}2 served.*\nedge .*ok\nprod .*ok\n$/s);
-  t.match(JSON.parse((await runCommand(['status', '-o', 'json'], o)).out), { ready: true, memberships: [{}, {}] });
+  t.match(JSON.parse((await runCommand(['status', '-o', 'json'], o)).out), {
+    ...{ ready: true, kubeconfigFile: /kubeconfig$/, streams: [], quota: [] },
+    memberships: [{}, {}],
+  });
 });
 
 t.test('a person is told after a second what is waited for; a log is not', async (t) => {
