@@ -52,6 +52,7 @@ async function serveWhile(
     if (signal === 'SIGINT' && io.inIsTty === true) return;
     child?.kill(signal);
   });
+  io.onReload(() => void child?.kill('SIGHUP'));
   // Loaded here: the other commands answer sooner without it.
   const { startDaemon } = await import('../daemon/daemon.js');
   // Neither its manager's sockets nor its notify socket are meant for this daemon.

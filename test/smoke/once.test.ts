@@ -1,13 +1,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
 import { systemClock } from '../../src/base/clock.js';
 import { silentLogger } from '../../src/base/log.js';
 import { startEmulator } from '../../src/emulator/emulator.js';
+import { type CommandOutcome, runCommand } from '../support/command-io.js';
 import { emulatedMembership } from '../support/daemon-scene.js';
 
 const MAIN = join(process.cwd(), 'dist', 'main.js');
@@ -76,14 +78,27 @@ t.test('a command has a kubeconfig that works, its own words, input and environm
   );
 });
 
+let hangUp = (): void => {};
+/** In this process, which has its modules already. */
+async function runHere(...words: string[]): Promise<CommandOutcome> {
+  const env = { PATH: process.env['PATH'], HOME: home };
+  const changes = {
+    env,
+    onReload: (listener: () => void) => {
+      hangUp = listener;
+    },
+  };
+  return await runCommand(['run', '--once', '--config', config, ...words], { folder: home, stateDir: home, changes });
+}
+
 t.test('its exit code is the command’s', async (t) => {
-  t.equal((await run('', '--', NODE, '-e', 'process.exit(42)')).code, 42);
-  t.equal((await run('', '--', NODE, '-e', 'process.kill(process.pid, "SIGKILL")')).code, 137);
-  t.match(await run('', '--', 'no-such-command'), {
+  t.equal((await runHere('--', NODE, '-e', 'process.exit(42)')).code, 42);
+  t.equal((await runHere('--', NODE, '-e', 'process.kill(process.pid, "SIGKILL")')).code, 137);
+  t.match(await runHere('--', 'no-such-command'), {
     code: 127,
     err: /cannot run no-such-command: there is no such command/,
   });
-  t.match(await run('', '--', home), { code: 126, err: /cannot run/ });
+  t.match(await runHere('--', home), { code: 126, err: /cannot run/ });
 });
 
 t.test('a signal goes to the command, and both end', async (t) => {
@@ -100,21 +115,22 @@ t.test('a signal goes to the command, and both end', async (t) => {
   t.equal(code, 7);
 });
 
+t.test('so does SIGHUP, which is no reload here', async (t) => {
+  const up = join(home, 'up');
+  const script = `process.on("SIGHUP", () => process.exit(9)); fs.writeFileSync(${JSON.stringify(up)}, ""); setInterval(() => {}, 1000)`;
+  const ended = runHere('--', NODE, '-e', script);
+  while (!existsSync(up)) await setTimeout(20);
+  hangUp();
+  t.equal((await ended).code, 9);
+});
+
 t.test('what is asked for must make sense', async (t) => {
-  t.match(await run(''), { code: 2, err: /run --once: name the command, as in run --once -- kubectl get pods/ });
-  t.match(await run('', '--projects', 'other', '--', NODE, '--version'), {
+  t.match(await runHere(), { code: 2, err: /run --once: name the command, as in run --once -- kubectl get pods/ });
+  t.match(await runHere('--projects', 'other', '--', NODE, '--version'), {
     code: 1,
     err: /no membership is served/,
     out: '',
   });
-  const { code, stderr } = await new Promise<{ code: number | null; stderr: string }>((resolve) => {
-    const child = spawn(process.execPath, [MAIN, 'run', 'kubectl', 'get'], { env: { HOME: home } });
-    let stderr = '';
-    child.stderr.on('data', (chunk: Buffer) => {
-      stderr += chunk;
-    });
-    child.on('close', (code) => resolve({ code, stderr }));
-  });
-  t.equal(code, 2);
-  t.match(stderr, /to run a command: run --once -- kubectl get/);
+  const forgotten = await runCommand(['run', 'kubectl', 'get'], { folder: home, stateDir: home });
+  t.match(forgotten, { code: 2, err: /to run a command: run --once -- kubectl get/ });
 });
