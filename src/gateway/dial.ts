@@ -68,17 +68,20 @@ function ready(
   signal: AbortSignal,
   already: boolean,
 ): Promise<net.Socket> {
-  if (already) return Promise.resolve(socket);
+  if (already) {
+    socket.on('error', () => {});
+    return Promise.resolve(socket);
+  }
   return new Promise((resolve, reject) => {
     const settle = (error?: unknown): void => {
       socket.off(event, onReady).off('error', settle).off('close', onClose);
       signal.removeEventListener('abort', onAbort);
+      // An error while nobody listens must not become an uncaught exception; whoever owns the socket hears of its close.
+      socket.on('error', () => {});
       if (error === undefined) {
         resolve(socket);
         return;
       }
-      // A late error of a socket nobody waits for must not become an uncaught exception.
-      socket.on('error', () => {});
       socket.destroy();
       reject(error);
     };

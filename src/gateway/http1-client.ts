@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../base/clock.js';
+import { deadline } from '../base/deadline.js';
 import type { UpstreamAddress } from './address.js';
 import type { Dialer } from './dial.js';
 import { Exchange, Http1Connection } from './http1-connection.js';
@@ -125,8 +126,9 @@ export class Http1Client {
   async #dial(pool: Pool, signal: AbortSignal): Promise<void> {
     pool.dialling++;
     try {
-      const deadline = AbortSignal.timeout(CONNECT_DEADLINE_MS);
-      const socket = await this.#dialer.dial(pool.address, AbortSignal.any([signal, deadline]));
+      // Not AbortSignal.timeout: Node 20 may collect one that only `any` refers to, which then never aborts.
+      const late = deadline(this.#clock, CONNECT_DEADLINE_MS);
+      const socket = await this.#dialer.dial(pool.address, AbortSignal.any([signal, late]));
       if (this.#closed) {
         socket.destroy();
         throw Object.assign(new Error('the daemon is stopping'), { code: 'ECONNRESET' });

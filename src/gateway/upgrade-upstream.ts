@@ -42,7 +42,17 @@ export async function dialUpgrade(dialer: Dialer, request: UpgradeRequest): Prom
   }
 }
 
-function ask(socket: Duplex, request: UpgradeRequest, signal: AbortSignal): Promise<UpgradeAnswer> {
+async function ask(socket: Duplex, request: UpgradeRequest, signal: AbortSignal): Promise<UpgradeAnswer> {
+  try {
+    return await exchange(socket, request, signal);
+  } catch (error) {
+    // Node refuses some requests before it takes the socket, which would stay open and count as one of the fleet's streams.
+    socket.destroy();
+    throw error;
+  }
+}
+
+function exchange(socket: Duplex, request: UpgradeRequest, signal: AbortSignal): Promise<UpgradeAnswer> {
   return new Promise((resolve, reject) => {
     const outgoing = http.request({
       // Only heeded while no agent is named.

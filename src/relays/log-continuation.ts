@@ -24,6 +24,7 @@ export class LogContinuation implements Continuation {
   #resumed = false;
   /** The instance has ended: what remains of its log is being fetched. */
   #draining = false;
+  #lost = false;
 
   constructor(request: LogRequest) {
     const { timestamps, beginsInside, tailLines } = request;
@@ -47,7 +48,7 @@ export class LogContinuation implements Continuation {
   }
 
   get mayHaveMissed(): boolean {
-    return this.#lines.mayHaveMissed;
+    return this.#lost || this.#lines.mayHaveMissed;
   }
 
   begin(headers: FlatHeaders, now: number): boolean {
@@ -80,14 +81,20 @@ export class LogContinuation implements Continuation {
     this.#lines.cut();
     if (this.#left <= 0 || (end.clean && endedInWords) || (this.#draining && isEmpty)) return { kind: 'end' };
     const answer = await ask(this.#request.podTarget);
-    if (answer.kind === 'gone') return { kind: 'end' };
+    if (answer.kind === 'gone') return this.#over(end);
     let verdict: LogVerdict = 'follow-on';
     if (answer.kind === 'found') verdict = this.#judge(answer.value);
     else if (isEmpty && this.#resumed && end.now - this.#beganAt < AT_ONCE_MS) verdict = 'end';
-    if (verdict === 'end') return { kind: 'end' };
+    if (verdict === 'end') return this.#over(end);
     this.#draining = verdict !== 'follow-on';
     this.#resumed = true;
     return { kind: 'resume', target: this.#nextTarget(verdict === 'fetch-the-rest-of-previous') };
+  }
+
+  /** There is nothing to ask any more. What a broken connection did not bring is lost, and the end must not look whole. */
+  #over({ clean }: BodyEnd): NextStep {
+    this.#lost ||= !clean;
+    return { kind: clean ? 'end' : 'break' };
   }
 
   #judge(pod: unknown): LogVerdict {

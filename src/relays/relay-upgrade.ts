@@ -65,12 +65,13 @@ export async function askUpstream(
   tools: RelayTools,
   call: UpgradeCall,
   options: { extraHeaders: FlatHeaders; signal: AbortSignal },
-): Promise<UpgradeAnswer> {
+): Promise<UpgradeAnswer & { readonly judged?: Judged }> {
   const { served, request, target } = call;
   const ask = async (): Promise<{ answer: UpgradeAnswer; refuse: () => void }> => {
     const token = await served.tokens.get(options.signal);
     const headers = [
-      ...requestHeaders(request.rawHeaders),
+      // An upgrade has no body that trailers could follow.
+      ...withoutHeaders(requestHeaders(request.rawHeaders), TRAILER),
       ...options.extraHeaders,
       ...credentialHeaders(served, token, request.rawHeaders),
     ];
@@ -87,6 +88,14 @@ export async function askUpstream(
   };
   const first = await ask();
   if (first.answer.kind !== 'refused' || first.answer.status !== 401) return first.answer;
+  const api = parseApiRequest(target);
+  if (api.kind === 'proxy') {
+    // A workload's own 401 has nothing to do with Google's token, and must not be asked for twice.
+    const judged = await judgeRefusal(call, api, first.answer);
+    if (judged.verdict.kind === 'pass' || judged.verdict.code !== 'google-unauthenticated') {
+      return { ...first.answer, judged };
+    }
+  }
   first.refuse();
   first.answer.body.destroy();
   return (await ask()).answer;
@@ -104,8 +113,16 @@ export function refuse(call: UpgradeCall, refusal: Refusal): void {
 
 type RefusedAnswer = Extract<UpgradeAnswer, { kind: 'refused' }>;
 
-/** Upstream's refusal as the client's answer: its status, and a `Status` body where upstream sent none. */
-export async function relayRefusal(call: UpgradeCall, api: ApiRequest, refusal: RefusedAnswer): Promise<void> {
+/** What a refusal means, and as much of its body as it took to know. */
+interface Judged {
+  readonly verdict: ReturnType<typeof judgeFailure>;
+  readonly status: number;
+  readonly body: Uint8Array;
+  /** That is all of it. */
+  readonly whole: boolean;
+}
+
+async function judgeRefusal(call: UpgradeCall, api: ApiRequest, refusal: RefusedAnswer): Promise<Judged> {
   const collected = new FailureBody();
   let whole = true;
   try {
@@ -130,6 +147,16 @@ export async function relayRefusal(call: UpgradeCall, api: ApiRequest, refusal: 
     renewal: tokens.renewal,
     upgrade: upgradeAsked(call, api),
   });
+  return { verdict, status, body, whole };
+}
+
+/** Upstream's refusal as the client's answer: its status, and a `Status` body where upstream sent none. */
+export async function relayRefusal(
+  call: UpgradeCall,
+  api: ApiRequest,
+  refusal: RefusedAnswer & { readonly judged?: Judged },
+): Promise<void> {
+  const { verdict, status, body, whole } = refusal.judged ?? (await judgeRefusal(call, api, refusal));
   call.log.info(
     { kind: api.kind, upstreamStatus: refusal.status, code: verdict.kind === 'pass' ? 'cluster' : verdict.code },
     'upgrade refused',
@@ -153,6 +180,7 @@ export async function relayRefusal(call: UpgradeCall, api: ApiRequest, refusal: 
 }
 
 const LENGTH = new Set(['content-length']);
+const TRAILER = new Set(['trailer']);
 
 /** Upstream's answer as it is, however long its body, of which `begun` has been read. */
 async function passOn(call: UpgradeCall, { status, headers, body }: RefusedAnswer, begun: Uint8Array): Promise<void> {

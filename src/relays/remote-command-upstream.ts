@@ -21,7 +21,10 @@ export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
 /** Set by `ws` itself on either side of the relay, or of another protocol on the client's side. */
 const CLIENT_SIDE_HEADERS =
-  /^(?:sec-websocket-(?:key|version|protocol|extensions|accept)|x-stream-protocol-version|content-(?:length|type))$/i;
+  /^(?:sec-websocket-(?:key|version|protocol|extensions|accept)|x-stream-protocol-version|content-(?:length|type)|trailer)$/i;
+
+/** A token; the tunnel's own has a slash. */
+const SUBPROTOCOL = /^[!#$%&'*+\-./^_`|~0-9A-Za-z]+$/;
 
 /** Where an exec or attach goes, and as whom. */
 export interface RemoteCommandCall {
@@ -117,10 +120,12 @@ async function dial(
 ): Promise<Dialled> {
   const { address } = call.served;
   const headers = headersForWs(call, options.token);
+  const { offered } = options;
+  assertSubprotocols(offered);
   // `ws` lets no name with a slash pass, in either direction.
-  const plain = options.offered.filter((name) => !name.includes('/'));
-  const slashed = options.offered.filter((name) => name.includes('/'));
-  if (slashed.length > 0) headers['Sec-WebSocket-Protocol'] = [options.offered.join(', ')];
+  const plain = offered.filter((name) => !name.includes('/'));
+  const slashed = offered.filter((name) => name.includes('/'));
+  if (slashed.length > 0) headers['Sec-WebSocket-Protocol'] = [offered.join(', ')];
   const { served, session, resuming = false } = call;
   const dialer = await streamDialer(
     tools,
@@ -152,7 +157,15 @@ async function dial(
       },
     };
     const scheme = address.secure ? 'wss' : 'ws';
-    const upstream = new WebSocket(`${scheme}://${address.host}/`, plain, settings);
+    let upstream: WebSocket;
+    try {
+      upstream = new WebSocket(`${scheme}://${address.host}/`, plain, settings);
+    } catch (error) {
+      // Refused before the socket was taken, which would stay open and count as one of the fleet's streams.
+      socket.destroy();
+      reject(error);
+      return;
+    }
     const onAbort = (): void => {
       deadline.end();
       upstream.terminate();
@@ -204,4 +217,16 @@ function headersForWs({ headers: raw, served }: RemoteCommandCall, token: Access
     headers[key] = [...(headers[key] ?? []), flat[i + 1] as string];
   }
   return headers;
+}
+
+/** RFC 6455 4.1; `ws` refuses the same on either side, when there is a connection to the gateway already. */
+function assertSubprotocols(offered: readonly string[]): void {
+  const odd = offered.find((name, index) => !SUBPROTOCOL.test(name) || offered.indexOf(name) !== index);
+  if (odd === undefined) return;
+  const what = SUBPROTOCOL.test(odd) ? 'twice' : 'which is no name of a subprotocol';
+  throw new CodedError({
+    code: 'subprotocol-malformed',
+    message: `Sec-WebSocket-Protocol names ${JSON.stringify(odd)}, ${what}; offer v5.channel.k8s.io or v4.channel.k8s.io`,
+    answer: { status: 400, reason: 'BadRequest' },
+  });
 }

@@ -1,5 +1,5 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http';
-import { type FlatHeaders, withoutHeaders } from '../base/flat-headers.js';
+import { type FlatHeaders, headerValue, withoutHeaders } from '../base/flat-headers.js';
 import { passesUnread } from '../gateway/failure.js';
 import type { ResponseSink } from '../gateway/upstream-call.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
@@ -63,14 +63,21 @@ export class ResponseRelay implements ResponseSink {
 
   head(status: number, statusText: string, headers: FlatHeaders): void {
     if (this.#done) return;
-    if (status === 401 && this.#o.mayRefresh()) {
-      this.#finish({ kind: 'token-refused' });
-      this.#o.abort();
-      return;
-    }
-    if (status === 401) this.#o.onRefused();
+    // A workload's own 401 says nothing about Google's token: it is held until it is known whose it is.
+    if (status === 401 && this.#o.api.kind !== 'proxy' && this.#tokenRefused()) return;
     if (passesUnread(status)) this.#begin(status, statusText, headers);
     else this.#held = { status, statusText, headers, body: new FailureBody() };
+  }
+
+  /** Answers whether the request is made again, with another token. */
+  #tokenRefused(): boolean {
+    if (!this.#o.mayRefresh()) {
+      this.#o.onRefused();
+      return false;
+    }
+    this.#finish({ kind: 'token-refused' });
+    this.#o.abort();
+    return true;
   }
 
   data(chunk: Buffer): boolean {
@@ -132,6 +139,7 @@ export class ResponseRelay implements ResponseSink {
       if (bytes.length > 0) response.write(bytes);
       return;
     }
+    if (verdict.code === 'google-unauthenticated' && api.kind === 'proxy' && this.#tokenRefused()) return;
     const passOn = (): void => answerRequest(response, answerOfVerdict(verdict, api), id);
     if (verdict.code === 'request-quota') {
       this.#finish({ kind: 'over-quota', passOn });
@@ -168,7 +176,8 @@ export class ResponseRelay implements ResponseSink {
     response.sendDate = false;
     // What the client gets of a continued body has another length.
     const own = this.#continuation === undefined ? headers : withoutHeaders(headers, LENGTH);
-    response.writeHead(status, statusText, responseHeaders(own));
+    const fit = trailersFit(status, own, response) ? own : withoutHeaders(own, TRAILER);
+    response.writeHead(status, statusText, responseHeaders(fit));
     // The head of a quiet watch must not wait for its first event, but a body that is already here may share its record.
     setImmediate(() => {
       if (!response.writableEnded && !response.destroyed) response.flushHeaders();
@@ -182,6 +191,13 @@ export class ResponseRelay implements ResponseSink {
 }
 
 const LENGTH = new Set(['content-length']);
+const TRAILER = new Set(['trailer']);
+
+/** Node throws at trailers that are announced where there is no chunked body for them to follow. */
+function trailersFit(status: number, headers: FlatHeaders, { req }: ServerResponse): boolean {
+  const hasBody = req.method !== 'HEAD' && status !== 204 && status !== 304;
+  return hasBody && req.httpVersion === '1.1' && headerValue(responseHeaders(headers), 'content-length') === undefined;
+}
 
 function pairs(headers: FlatHeaders): [string, string][] {
   const list: [string, string][] = [];

@@ -52,7 +52,7 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
   let resumes = 0;
   let refusals = 0;
   let gapFrom = clock.monotonic();
-  noteCut(options);
+  let ageAtEnd = options.session?.connectionAgeMs();
   while (!clientGone.aborted) {
     try {
       const step = await continuation.next((target) => askCluster(options, target), { now: clock.monotonic(), clean });
@@ -65,6 +65,9 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
         response.destroy();
         return;
       }
+      // Servers end watches and logs in an orderly way at ages of their own, which are no cutoff of the gateway's.
+      if (!clean && ageAtEnd !== undefined) tools.onCut(options.served.membership, ageAtEnd);
+      ageAtEnd = undefined;
       await pause(options, redial);
       let headAt: number | undefined;
       let broughtBytes = false;
@@ -104,7 +107,7 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
       // A server that ends every answer at once must not be asked as fast as it can say so.
       if (broughtBytes || clock.monotonic() - headAt >= WELL_AFTER_MS) redial.succeeded();
       gapFrom = clock.monotonic();
-      noteCut(options);
+      ageAtEnd = options.session?.connectionAgeMs();
     } catch (error) {
       if (clientGone.aborted) return;
       clean = false;
@@ -127,11 +130,6 @@ async function pause({ tools, clientGone }: ResumeOptions, redial: Redial): Prom
     if (!woken) return;
     redial.succeeded();
   }
-}
-
-/** Watches and logs end by themselves as well; the estimate sorts that out, because such ages do not agree. */
-function noteCut({ session, tools, served }: ResumeOptions): void {
-  if (session !== undefined) tools.onCut(served.membership, session.connectionAgeMs());
 }
 
 /** Google refuses until a person acts: the client is told why, where its body can tell. */

@@ -31,6 +31,8 @@ const REMOVED_FROM_TRAILERS = new Set([
   'trailer',
 ]);
 
+const LENGTH = new Set(['content-length']);
+
 /** Google refuses requests whose headers exceed this, and adds the caller's groups to them on its way. */
 const HEADER_LIMIT_BYTES = 8 * 1024;
 
@@ -73,7 +75,9 @@ export function isEncoded(headers: FlatHeaders): boolean {
 
 /** An upstream response's headers as they go to the client. */
 export function responseHeaders(raw: FlatHeaders): string[] {
-  return withoutHeaders(raw, removing(REMOVED_FROM_RESPONSES, connectionNamed(raw)));
+  const kept = withoutHeaders(raw, removing(REMOVED_FROM_RESPONSES, connectionNamed(raw)));
+  // RFC 9112 6.3: of a body that came in chunks no other length is true.
+  return headerValue(raw, 'transfer-encoding') === undefined ? kept : withoutHeaders(kept, LENGTH);
 }
 
 function connectionNamed(raw: FlatHeaders): string[] {

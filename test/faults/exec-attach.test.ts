@@ -445,3 +445,17 @@ for (const [name, query, onCutoff] of [
     t.match(failure(client).message, /the gateway cut this session/);
   });
 }
+
+t.test('a client that leaves teaches nothing about the gateway’s cuts', async (t) => {
+  const ages: number[] = [];
+  const scene = await RemoteCommandScene.open({ onCut: (ageMs) => ages.push(ageMs) });
+  t.teardown(() => scene.at.close());
+  const { client, up } = await begin(scene, ATTACH);
+  client.webSocket.close(1000);
+  await up.closed;
+  const { client: other, up: cut } = await begin(scene, ATTACH);
+  cut.cut('a TCP reset');
+  await scene.knock();
+  t.equal(ages.length, 1, 'the cut alone');
+  other.webSocket.terminate();
+});

@@ -100,6 +100,18 @@ story('a pod that is gone ends the log', async (t, { at, upstream }) => {
   t.equal(await client.ended, 'complete');
 });
 
+story(
+  'a pod that is gone after a broken connection: the end of its log may be lost, and does not look whole',
+  async (t, { at, upstream }) => {
+    const client = new Client(at, LOGS);
+    cut('a TCP reset', (await beginLog(upstream)).response, LOG[0] ?? Buffer.alloc(0));
+    const { response } = await upstream.next();
+    response.writeHead(404, { 'Content-Type': 'application/json' });
+    response.end('{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}');
+    t.equal(await client.ended, 'broken');
+  },
+);
+
 const ENDED = { terminated: { exitCode: 1, startedAt: STARTED } };
 
 for (const [what, state] of [
@@ -136,7 +148,7 @@ story('a container that was started twice in a gap: the rest of its log is gone'
   cut('a TCP reset', (await beginLog(upstream)).response, LOG[0] ?? Buffer.alloc(0));
   const younger = { startedAt: '2026-11-24T11:00:00Z' };
   await showPod(upstream, { running: younger }, { terminated: { exitCode: 1, ...younger } });
-  t.equal(await client.ended, 'complete');
+  t.equal(await client.ended, 'broken');
 });
 
 for (const form of Object.keys(CUT_FORMS) as CutForm[]) {

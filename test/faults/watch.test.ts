@@ -364,3 +364,28 @@ story('a compressed watch is carried as it is, and not resumed', async (t, { at,
   arrival.response.socket?.resetAndDestroy();
   t.equal(await client.ended, 'broken');
 });
+
+const learned: number[] = [];
+
+story(
+  'cuts tell when the gateway cuts; a watch that its server ends in an orderly way does not',
+  async (t, { at, upstream }) => {
+    const client = new Client(at, WATCH);
+    let version = 100;
+    for (const [form, cuts] of [
+      ['a clean end of the body', 0],
+      ['a TCP reset', 1],
+      ['a FIN without the last chunk', 2],
+      ['a clean end of the body', 2],
+    ] as const) {
+      const { response } = await upstream.answer(JSON_WATCH, jsonEvent('ADDED', ++version));
+      await client.has(jsonEvent('ADDED', version).length * (version - 100));
+      cut(form, response, Buffer.alloc(0));
+      const next = await upstream.next();
+      t.equal(learned.length, cuts, form);
+      next.request.socket.destroy();
+    }
+    client.leave();
+  },
+  { onCut: (ageMs) => learned.push(ageMs) },
+);

@@ -180,6 +180,7 @@ export class PodTunnel {
   #write(bytes: Uint8Array): boolean {
     const { upstream } = this.#o;
     if (upstream.readyState !== upstream.OPEN) return true;
+    this.#pulse.sent(bytes.length);
     upstream.send(bytes, () => {
       if (!this.#full || upstream.bufferedAmount > LOW_WATER_BYTES) return;
       this.#full = false;

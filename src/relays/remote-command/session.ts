@@ -180,6 +180,7 @@ export class RemoteCommandSession {
       if (client.canHalfClose) this.#tellOfHalfClose();
       return;
     }
+    this.#pulse.sent(message.length);
     upstream.send(fromBinaryMessage(this.#protocol, message), () => {
       const writable = this.#upstream === upstream && upstream.bufferedAmount < HIGH_WATER_BYTES;
       if (client.isPaused && writable) client.resume();
@@ -261,7 +262,7 @@ export class RemoteCommandSession {
   }
 
   #upstreamClosed(upstream: WebSocket, code: number, reason: Buffer): void {
-    if (upstream !== this.#upstream) return;
+    if (upstream !== this.#upstream || this.#over) return;
     // The oldest subprotocols tell success by a close without a word; they are asked for only where nothing else is spoken.
     const silentSuccess = !this.#protocol.statusAsJson && code === 1000 && this.#gap === undefined;
     if (this.#statusSeen || silentSuccess) {
@@ -481,10 +482,8 @@ export class RemoteCommandSession {
     const bytesMayBeMissing = this.#resumes > 0 || this.#gap !== undefined;
     call.session.end(reason, { bytesMayBeMissing });
     const bytes = { bytesUp: this.#bytesUp, bytesDown: this.#bytesDown };
-    call.log.info(
-      { kind: api.kind, protocol: client.protocol.name, reason, ms, resumes: this.#resumes, ...bytes },
-      'stream ended',
-    );
+    const told = { kind: api.kind, protocol: client.protocol.name, reason, ms, resumes: this.#resumes, ...bytes };
+    call.log.info(told, 'stream ended');
     this.#resolve();
   }
 

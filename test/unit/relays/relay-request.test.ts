@@ -198,6 +198,50 @@ t.test('a client that waits for 100 Continue gets it once upstream wants the bod
   t.equal((await answer.toArray()).join(''), 'body');
 });
 
+t.test('the 401 of a workload passes as it is: nothing is asked twice, and Google’s token is kept', async (t) => {
+  const at = await openTestFrontDoor();
+  t.teardown(() => at.close());
+  const target = '/api/v1/namespaces/default/services/web/proxy/login';
+  const seen: unknown[] = [];
+  at.gateway.server.on('request', (request, response) => {
+    seen.push([request.method, request.headers.authorization]);
+    const own = request.url?.endsWith('/login') === true;
+    response.writeHead(own ? 401 : 200, { 'WWW-Authenticate': 'Basic' });
+    response.end(own ? 'log in' : 'ok');
+  });
+  for (const method of ['GET', 'POST']) {
+    const { status, body } = await send(at, { method, target, headers: authorized(at) });
+    t.strictSame([status, body], [401, 'log in'], method);
+  }
+  t.equal((await send(at, { target: '/version', headers: authorized(at) })).status, 200);
+  const token = 'Bearer google-token-1';
+  t.strictSame(seen, [
+    ['GET', token],
+    ['POST', token],
+    ['GET', token],
+  ]);
+});
+
+t.test('Google’s own 401 on the way to a workload is answered by one fresh token', async (t) => {
+  const at = await openTestFrontDoor();
+  t.teardown(() => at.close());
+  at.gateway.server.on('request', (request, response) => {
+    const fresh = request.headers.authorization === 'Bearer google-token-2';
+    response.writeHead(fresh ? 200 : 401, { 'Content-Type': 'application/json' });
+    const details = [
+      {
+        '@type': 'type.googleapis.com/google.rpc.ErrorInfo',
+        reason: 'ACCESS_TOKEN_EXPIRED',
+        metadata: { service: 'connectgateway.googleapis.com' },
+      },
+    ];
+    const error = { code: 401, message: 'bad token', status: 'UNAUTHENTICATED', details };
+    response.end(fresh ? 'page' : JSON.stringify({ error }));
+  });
+  const target = '/api/v1/namespaces/default/services/web/proxy/';
+  t.match(await send(at, { target, headers: authorized(at) }), { status: 200, body: 'page' });
+});
+
 t.test('a 401 from Google is answered by one fresh token for a GET, and never by repeating a write', async (t) => {
   const at = await openTestFrontDoor();
   t.teardown(() => at.close());

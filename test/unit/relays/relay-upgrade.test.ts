@@ -155,13 +155,73 @@ t.test('a client that leaves before upstream has answered ends the dial', async 
   t.pass();
 });
 
+const DETAILS = [
+  {
+    '@type': 'type.googleapis.com/google.rpc.ErrorInfo',
+    reason: 'ACCESS_TOKEN_EXPIRED',
+    metadata: { service: 'connectgateway.googleapis.com' },
+  },
+];
+const ERROR = { code: 401, message: 'Invalid', status: 'UNAUTHENTICATED', details: DETAILS };
+const UNAUTHENTICATED = JSON.stringify({ error: ERROR });
+const REFUSED = `HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: ${UNAUTHENTICATED.length}\r\n\r\n${UNAUTHENTICATED}`;
+
+t.test('a workload that refuses is asked once, and Google’s token is kept', async (t) => {
+  const at = await openTestFrontDoor();
+  t.teardown(() => at.close());
+  const seen: unknown[] = [];
+  at.gateway.server.on('upgrade', (request, socket) => {
+    seen.push(request.headers.authorization);
+    socket.end('HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\nContent-Length: 6\r\n\r\nlog in');
+  });
+  for (let i = 0; i < 2; i++) {
+    const client = await knock(at, PROXY, ['Connection: Upgrade', 'Upgrade: websocket']);
+    t.match(await readAll(client), /^HTTP\/1\.1 401 [\s\S]*WWW-Authenticate: Basic[\s\S]*\r\n\r\nlog in$/);
+  }
+  t.strictSame(seen, ['Bearer google-token-1', 'Bearer google-token-1']);
+});
+
+for (const [what, target, headers] of [
+  ['trailers that it announces', PROXY, ['Trailer: X-Sum']],
+  ['trailers that its exec announces', EXEC, ['Trailer: X-Sum', 'Sec-WebSocket-Protocol: v5.channel.k8s.io']],
+] as const) {
+  t.test(`a client is upgraded whatever it says: ${what}`, async (t) => {
+    const at = await openTestFrontDoor();
+    t.teardown(() => at.close());
+    webSocketGateway(at, (socket, request) => {
+      t.equal(request.headers.trailer, undefined);
+      socket.close(1000);
+    });
+    const key = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'];
+    const client = await knock(at, target, [...key, `Sec-WebSocket-Key: ${'A'.repeat(22)}==`, ...headers]);
+    t.match(await readUntil(client, (text) => text.includes('\r\n\r\n')), /^HTTP\/1\.1 101 /);
+    client.destroy();
+  });
+}
+
+t.test('subprotocols that RFC 6455 does not allow are refused before anything is dialled', async (t) => {
+  const at = await openTestFrontDoor();
+  t.teardown(() => at.close());
+  at.gateway.server.on('connection', () => t.fail('nothing is dialled'));
+  for (const odd of ['v{4}', 'v5.channel.k8s.io']) {
+    const client = await knock(at, EXEC, [
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+      'Sec-WebSocket-Version: 13',
+      `Sec-WebSocket-Key: ${'A'.repeat(22)}==`,
+      `Sec-WebSocket-Protocol: v5.channel.k8s.io, ${odd}`,
+    ]);
+    t.match(await readAll(client), /^HTTP\/1\.1 400 [\s\S]*Sec-WebSocket-Protocol names/);
+  }
+});
+
 t.test('a refused token is replaced once before the client hears of it', async (t) => {
   const at = await openTestFrontDoor();
   t.teardown(() => at.close());
   const seen: unknown[] = [];
   at.gateway.server.on('upgrade', (request, socket) => {
     seen.push(request.headers.authorization);
-    if (seen.length === 1) socket.end('HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n');
+    if (seen.length === 1) socket.end(REFUSED);
     else socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello');
   });
   const client = await knock(at, PROXY, ['Connection: Upgrade', 'Upgrade: websocket']);

@@ -43,6 +43,36 @@ t.test('trailers come through, and none that frames or routes', async (t) => {
   t.match(answer, /Trailer: X-Sum/);
 });
 
+t.test('trailers that are announced where none can come are not announced', async (t) => {
+  const at = await wire(t);
+  const client = await at.client();
+  const { connection } = at.gateway;
+  for (const [ask, answer] of [
+    ['HEAD', '200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n'],
+    ['GET', '304 Not Modified\r\nTrailer: X-Sum\r\n\r\n'],
+    ['GET', '200 OK\r\nContent-Length: 2\r\nTrailer: X-Sum\r\n\r\nok'],
+  ] as const) {
+    client.say(`${ask} /version`);
+    const upstream = await connection.call(at.gateway, 0);
+    await upstream.head();
+    upstream.write(`HTTP/1.1 ${answer}`);
+    const heard = await client.heard(/\r\n\r\n(?:ok)?$/);
+    t.match(heard, new RegExp(`^HTTP/1\\.1 ${answer.slice(0, 3)} `));
+    t.notMatch(heard, /Trailer/);
+  }
+});
+
+t.test('the length that a chunked answer also tells is not passed on', async (t) => {
+  const at = await wire(t);
+  const client = await at.client();
+  client.say('GET /version');
+  const upstream = await at.gateway.connection(0);
+  await upstream.head();
+  upstream.write('HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n');
+  const heard = await client.heard(/ok\r\n0\r\n\r\n$/);
+  t.notMatch(heard, /Content-Length/);
+});
+
 t.test('answers without a body keep what they say of it', async (t) => {
   const at = await wire(t);
   const client = await at.client();
