@@ -29,7 +29,12 @@ export class HeldScene {
   static async open(
     t: Test,
     sets: readonly ToolSet[],
-    o: { folder?: string; flags?: Record<string, string> } = {},
+    o: {
+      folder?: string;
+      flags?: Record<string, string>;
+      /** Programs of this machine that are in every pod. */
+      programs?: readonly string[];
+    } = {},
   ): Promise<HeldScene> {
     const folder = o.folder ?? mkdtempSync(join(tmpdir(), 'cgp-held-'));
     const daemon = await startDemoDaemon({ folder, flags: { 'exec.onCutoff': 'survive', ...o.flags } });
@@ -39,12 +44,12 @@ export class HeldScene {
       if (o.folder === undefined) rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     });
     const scene = new HeldScene(folder, daemon);
-    await Promise.all(sets.map((set) => scene.#create(set)));
+    await Promise.all(sets.map((set) => scene.#create(set, o.programs)));
     return scene;
   }
 
-  async #create(set: ToolSet): Promise<void> {
-    const path = toolPath(this.folder, set, ['sleep']);
+  async #create(set: ToolSet, programs: readonly string[] = []): Promise<void> {
+    const path = toolPath(this.folder, set, ['sleep', ...programs]);
     const created = await this.client.request('/api/v1/namespaces/default/pods', {
       method: 'POST',
       body: {
