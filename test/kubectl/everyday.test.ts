@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startDemoDaemon } from '../support/demo-daemon.js';
 import { findKubectl, Kubectl } from '../support/kubectl.js';
+import { KubectlTerminal } from '../support/kubectl-terminal.js';
 import { tellMissing } from '../support/missing.js';
 
 const N = '--namespace=everyday';
@@ -54,13 +55,31 @@ const steps = (file: string): readonly Step[] => [
   [['get', 'namespace', 'everyday'], /namespaces "everyday" not found/, 1],
 ];
 
+const image = 'emulator.example/box';
+const PREPARED = {
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name: 'prepared' },
+  spec: {
+    terminationGracePeriodSeconds: 0,
+    initContainers: [{ name: 'setup', image, command: ['sh', '-c', 'echo prepared'] }],
+    containers: [
+      { name: 'main', image, command: ['sh', '-c', 'echo begun; sleep 1000'] },
+      { name: 'beside', image, command: ['sh', '-c', 'echo too; sleep 1000'] },
+    ],
+  },
+};
+
+// Most of a day is waiting for controllers.
+t.jobs = 2;
+
 for (const version of ['1.27', '1.33', '1.36']) {
   const found = findKubectl(version);
   if ('missing' in found) {
     tellMissing(t, found.missing);
     continue;
   }
-  t.test(`an everyday with kubectl ${version}`, async (t: Test) => {
+  t.test(`an everyday with kubectl ${version}`, { buffered: true }, async (t: Test) => {
     const folder = mkdtempSync(join(tmpdir(), 'cgp-everyday-'));
     const daemon = await startDemoDaemon({ folder });
     t.teardown(async () => {
@@ -79,5 +98,42 @@ for (const version of ['1.27', '1.33', '1.36']) {
       t.equal(result.code, code, `${args.join(' ')}: ${result.stderr}`);
       t.match(code > 0 && result.stdout === '' ? result.stderr : result.stdout, printed, args.join(' '));
     }
+    await Promise.all([initLogs(t, kubectl, folder), oneOff(t, kubectl), debug(t, kubectl)]);
   });
+}
+
+async function initLogs(t: Test, kubectl: Kubectl, folder: string): Promise<void> {
+  const file = join(folder, 'prepared.yaml');
+  writeFileSync(file, JSON.stringify(PREPARED));
+  t.match(await kubectl.run(['apply', '-f', file]), { code: 0 });
+  t.match(await kubectl.run(['wait', '--for=condition=Ready', 'pod/prepared', '--timeout=30s']), { code: 0 });
+  t.match(await kubectl.run(['logs', 'prepared', '-c', 'setup']), { code: 0, stdout: /^prepared$/m });
+  const all = kubectl.start(['logs', 'prepared', '-f', '--all-containers', '--prefix']);
+  await all.until(/^\[pod\/prepared\/setup\] prepared$/m);
+  await all.until(/^\[pod\/prepared\/main\] begun$/m);
+  await all.until(/^\[pod\/prepared\/beside\] too$/m);
+  await all.stop();
+}
+
+async function oneOff(t: Test, kubectl: Kubectl): Promise<void> {
+  const words = ['run', 'one-off', '-it', '--rm', '--restart=Never', '--image=emulator.example/box', '--command'];
+  const terminal = await KubectlTerminal.start(kubectl, [...words, '--', 'sh']);
+  await typed(terminal, 'echo answer=$((40+2))', /answer=42/);
+  terminal.type('exit\r');
+  t.equal(await terminal.exited, 0, terminal.screen);
+  t.match(terminal.screen, /pod "one-off" deleted/);
+}
+
+async function debug(t: Test, kubectl: Kubectl): Promise<void> {
+  const words = ['debug', 'box', '-it', '--image=emulator.example/box', '--container=look'];
+  const terminal = await KubectlTerminal.start(kubectl, [...words, '--', 'sh']);
+  await typed(terminal, 'echo answer=$((40+3))', /answer=43/);
+  terminal.type('exit\r');
+  t.equal(await terminal.exited, 0, terminal.screen);
+}
+
+/** A terminal that is attached to has no prompt that would say when it hears. */
+async function typed(terminal: KubectlTerminal, line: string, answer: RegExp): Promise<void> {
+  const timer = setInterval(() => terminal.type(`${line}\r`), 500);
+  await terminal.shows(answer).finally(() => clearInterval(timer));
 }

@@ -69,6 +69,8 @@ t.test('ports go on through three cuts, over one tunnel for all clients', { buff
     }
     const several = await Promise.all([...forwarded, ...forwarded].map((each) => fetch(each, '/')));
     for (const body of several) t.match(body.toString(), 'hello');
+    const short = forwarded.flatMap((port) => Array.from({ length: 20 }, () => fetch(port, '/')));
+    t.equal((await Promise.all(short)).length, 20 * forwarded.length, 'many short connections at once');
     const open = await Promise.all(forwarded.map(stream));
     const resets = open.map((response) => once(response, 'error'));
     t.equal(daemon.emulator.faults.cutNow('reset', { match: 'upgrade' }), 1, 'all clients share one tunnel');

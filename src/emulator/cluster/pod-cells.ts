@@ -156,6 +156,6 @@ function hasCondition(pod: KubeObject, type: string): boolean {
   return conditionsOf(pod).some((condition) => condition['type'] === type && condition['status'] === 'True');
 }
 
-function isSidecar(container: Dict): boolean {
+export function isSidecar(container: Dict): boolean {
   return container['restartPolicy'] === 'Always';
 }

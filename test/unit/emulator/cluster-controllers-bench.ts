@@ -21,12 +21,15 @@ export class FakeRuntime implements PodRuntime {
 
   start(spec: PodSpec): void {
     const state = { kind: 'waiting', reason: 'ContainerCreating' } as const;
-    this.pods.set(spec.uid, { spec, statuses: spec.containers.map(({ name }) => ({ name, state, restartCount: 0 })) });
-    if (!this.holdsBack) setImmediate(() => this.run(spec.uid));
+    const started = spec.containers.map(({ name }) => ({ name, state, restartCount: 0 }));
+    this.pods.set(spec.uid, { spec, statuses: [...(this.pods.get(spec.uid)?.statuses ?? []), ...started] });
+    const names = spec.containers.map(({ name }) => name);
+    if (!this.holdsBack) setImmediate(() => this.run(spec.uid, names));
   }
 
-  run(uid: string): void {
-    this.put(uid, { state: { kind: 'running', startedAt: Date.UTC(2026, 10, 24) } });
+  /** All of its containers, or those of these names. */
+  run(uid: string, names?: readonly string[]): void {
+    this.put(uid, { state: { kind: 'running', startedAt: Date.UTC(2026, 10, 24) } }, names);
   }
 
   runAll(): void {
@@ -38,10 +41,16 @@ export class FakeRuntime implements PodRuntime {
     this.put(uid, { state: { kind: 'terminated', exitCode, startedAt: time, finishedAt: time + 5000 } });
   }
 
-  put(uid: string, change: { state: ContainerState; lastTermination?: ContainerState; restartCount?: number }): void {
+  put(
+    uid: string,
+    change: { state: ContainerState; lastTermination?: ContainerState; restartCount?: number },
+    names?: readonly string[],
+  ): void {
     const pod = this.pods.get(uid);
     if (pod === undefined) return;
-    pod.statuses = pod.statuses.map((status) => ({ ...status, ...change }));
+    pod.statuses = pod.statuses.map((status) =>
+      names === undefined || names.includes(status.name) ? { ...status, ...change } : status,
+    );
     for (const listener of this.#listeners) listener(uid);
   }
 

@@ -39,6 +39,27 @@ t.test('pods', async (t) => {
     t.same(new Set(events.map(({ reason }) => reason)), new Set(['Scheduled', 'Pulled', 'Created', 'Started']));
   });
 
+  for (const exitCode of [0, 1]) {
+    t.test(`begin with their init containers, here one that ends with ${exitCode}`, async (t) => {
+      const cluster = await openCluster(t);
+      const { metadata, spec } = pod('prepared') as { metadata: Dict; spec: Dict };
+      const initContainers = [{ name: 'setup', image: 'x' }];
+      cluster.create('pods', { metadata, spec: { ...spec, restartPolicy: 'Never', initContainers } });
+      await cluster.settle();
+      const begun = cluster.get('pods', 'prepared');
+      t.equal(begun.status?.['phase'], 'Pending');
+      t.match(condition(begun, 'Initialized'), { status: 'False', reason: 'ContainersNotInitialized' });
+      t.match(begun.status?.['initContainerStatuses'], [{ name: 'setup', ready: false, state: { running: {} } }]);
+      t.match(begun.status?.['containerStatuses'], [{ state: { waiting: { reason: 'PodInitializing' } } }]);
+      cluster.runtime.exit(uidOf(begun), exitCode);
+      await cluster.settle();
+      const { status } = cluster.get('pods', 'prepared');
+      t.equal(status?.['phase'], exitCode === 0 ? 'Running' : 'Failed');
+      t.match(condition(cluster.get('pods', 'prepared'), 'Initialized'), { status: exitCode === 0 ? 'True' : 'False' });
+      t.equal(cluster.runtime.statuses(uidOf(begun)).length, exitCode === 0 ? 2 : 1);
+    });
+  }
+
   t.test('tell of restarts', async (t) => {
     const cluster = await openCluster(t);
     cluster.create('pods', pod('box'));

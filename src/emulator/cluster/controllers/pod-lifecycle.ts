@@ -1,10 +1,11 @@
 import { describeError } from '../../../base/errors.js';
-import type { ContainerSpec } from '../../pods/pod-runtime.js';
+import type { ContainerSpec, PodSpec } from '../../pods/pod-runtime.js';
 import type { Dict, KubeObject } from '../json.js';
 import { at, dict, dicts, integer, strings, text, timestamp } from '../json.js';
+import { isSidecar } from '../pod-cells.js';
 import { labelSelectorMatcher } from '../selectors.js';
 import { type ControllerContext, recordEvent, TYPES, takesPods, withCondition } from './context.js';
-import { podStatus } from './pod-status.js';
+import { initDone, podStatus } from './pod-status.js';
 
 const KUBELET = { manager: 'kubelet', subresource: 'status' } as const;
 /** In events, and in managedFields. */
@@ -61,6 +62,7 @@ export class PodLifecycle {
     const where = this.#started.get(uid);
     const pod = where === undefined ? undefined : store.get(TYPES.pods.id, where.namespace, where.name);
     if (pod === undefined || pod.metadata.uid !== uid) return;
+    if (!this.#stopping.has(uid)) this.#startNext(pod);
     const statuses = runtime.statuses(uid);
     registry.change(TYPES.pods, pod, KUBELET, (draft) => {
       draft.status = podStatus(draft, statuses, clock.now());
@@ -128,10 +130,8 @@ export class PodLifecycle {
   }
 
   #start(pod: KubeObject): void {
-    const { uid = '', namespace = '', name } = pod.metadata;
-    const { registry, clock, runtime } = this.#context;
-    const containers = dicts(at(pod, 'spec.containers'));
-    const policy = text(at(pod, 'spec.restartPolicy'));
+    const { uid = '' } = pod.metadata;
+    const { registry, clock } = this.#context;
     const podIP = this.#addressOf(uid);
     registry.change(TYPES.pods, pod, KUBELET, (draft) => {
       draft.status = {
@@ -140,27 +140,45 @@ export class PodLifecycle {
         ...{ ...this.#hostAddresses(pod), podIP, podIPs: [{ ip: podIP }] },
       };
     });
-    runtime.start({
-      uid,
-      namespace,
-      name,
-      restartPolicy: policy === 'Never' || policy === 'OnFailure' ? policy : 'Always',
-      containers: containers.map(containerSpec),
-    });
-    for (const container of containers) this.#tellStarted(pod, container, 'containers');
+    this.#startNext(pod);
     this.syncStatus(uid);
+  }
+
+  /** One init container after the other, each when those before have done their work; then the others, all at once. */
+  #startNext(pod: KubeObject): void {
+    const { uid = '' } = pod.metadata;
+    const statuses = this.#context.runtime.statuses(uid);
+    const known = new Set(statuses.map((status) => status.name));
+    const containers = dicts(at(pod, 'spec.containers'));
+    if (containers.some((container) => known.has(text(container['name'])))) return;
+    const policy = text(at(pod, 'spec.restartPolicy'));
+    for (const container of dicts(at(pod, 'spec.initContainers'))) {
+      if (known.has(text(container['name']))) {
+        if (initDone(container, statuses)) continue;
+        return;
+      }
+      const onFailure = policy === 'Never' ? 'Never' : 'OnFailure';
+      this.#run(pod, [container], 'initContainers', isSidecar(container) ? 'Always' : onFailure);
+      // A sidecar runs as soon as it is started.
+      if (!isSidecar(container)) return;
+    }
+    this.#run(pod, containers, 'containers', policy === 'Never' || policy === 'OnFailure' ? policy : 'Always');
+  }
+
+  #run(pod: KubeObject, containers: readonly Dict[], list: string, restartPolicy: PodSpec['restartPolicy']): void {
+    const { uid = '', namespace = '', name } = pod.metadata;
+    this.#context.runtime.start({ uid, namespace, name, restartPolicy, containers: containers.map(containerSpec) });
+    for (const container of containers) this.#tellStarted(pod, container, list);
   }
 
   /** Containers that were added for debugging; they are never started again. */
   #startEphemeral(pod: KubeObject): void {
-    const { uid = '', namespace = '', name } = pod.metadata;
-    const { runtime } = this.#context;
-    const known = new Set(runtime.statuses(uid).map((status) => status.name));
+    const { uid = '' } = pod.metadata;
+    const known = new Set(this.#context.runtime.statuses(uid).map((status) => status.name));
     const added = dicts(at(pod, 'spec.ephemeralContainers')).filter((one) => !known.has(text(one['name'])));
     // One without any is over, or not begun.
     if (added.length === 0 || known.size === 0) return;
-    runtime.start({ uid, namespace, name, restartPolicy: 'Never', containers: added.map(containerSpec) });
-    for (const container of added) this.#tellStarted(pod, container, 'ephemeralContainers');
+    this.#run(pod, added, 'ephemeralContainers', 'Never');
     this.syncStatus(uid);
   }
 

@@ -16,7 +16,7 @@ function containerOf(pod: KubeObject, query: URLSearchParams): string {
   const asked = query.get('container') ?? '';
   const { name } = pod.metadata;
   if (asked !== '') {
-    if (![...names, ...namesOf('spec.ephemeralContainers')].includes(asked))
+    if (![...names, ...namesOf('spec.initContainers'), ...namesOf('spec.ephemeralContainers')].includes(asked))
       throw badRequest(`container ${asked} is not valid for pod ${name}`);
     return asked;
   }
