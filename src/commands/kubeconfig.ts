@@ -80,7 +80,7 @@ export function addKubeconfig(program: Command, io: CommandIo): void {
         // Plain HTTP is a thing of the moment: its URLs hold a secret, and the port may be switched off.
         if (options.http) book.forget(file);
         else book.remember(file, template);
-        io.err(`${content.entries.length} contexts are in ${file}${options.http ? '' : ', and follow the fleet'}\n`);
+        io.err(mergedText(content.entries.length, { file, follow: options.http !== true }));
       } else {
         const file = daemon.settings.kubeconfigFile;
         book.useTemplate(template);
@@ -97,6 +97,11 @@ export function authorityOf({ state }: DaemonBeside): string {
   const authority = state.authorityCertificate();
   if (authority !== undefined) return authority;
   throw new CodedError({ code: 'state-damaged', message: `${state.path('ca.pem')} is missing; restart the daemon` });
+}
+
+function mergedText(count: number, { file, follow }: { file: string; follow: boolean }): string {
+  const [what, verb] = count === 1 ? ['1 context is', 'follows'] : [`${count} contexts are`, 'follow'];
+  return `${what} in ${file}${follow ? `, and ${verb} the fleet` : ''}\n`;
 }
 
 /** Tries for a while where another program is at the same file. */

@@ -1,11 +1,15 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { systemClock } from '../../src/base/clock.js';
 import { silentLogger } from '../../src/base/log.js';
+import { createBuiltinCluster } from '../../src/emulator/cluster/builtin-cluster.js';
 import { startEmulator } from '../../src/emulator/emulator.js';
+import { createPodRuntime } from '../../src/emulator/pods/local-pod-runtime.js';
 import { emulatedMembership } from '../support/daemon-scene.js';
+import { findNewestKubectl, Kubectl, type KubectlResult } from '../support/kubectl.js';
+import { tellMissing } from '../support/missing.js';
 import { runProgram } from '../support/program.js';
 
 const root = process.cwd();
@@ -13,13 +17,15 @@ const folder = mkdtempSync(join(tmpdir(), 'cgp-install-'));
 const prefix = join(folder, 'prefix with a space');
 const home = join(folder, 'hömé');
 mkdirSync(home);
-const emulator = await startEmulator({
-  memberships: [emulatedMembership('prod')],
-  clock: systemClock,
-  log: silentLogger,
+const quietly = { clock: systemClock, log: silentLogger };
+const runtime = createPodRuntime({ rootDir: join(folder, 'pods'), ...quietly });
+const prod = emulatedMembership('prod', {
+  backend: createBuiltinCluster({ name: 'prod', version: 'v1.36.2', runtime, seed: true, ...quietly }),
 });
+const emulator = await startEmulator({ memberships: [prod], ...quietly });
 t.teardown(async () => {
   await emulator.close();
+  await runtime.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -54,7 +60,11 @@ t.test('the tarball holds what runs, and nothing else', async (t) => {
   t.match(attw, { code: 0, output: /This package does not contain types/ }, 'a program, and no library');
 });
 
-t.test('installed from the tarball, alone in a folder', async (t) => {
+const kubectlFound = findNewestKubectl();
+if ('missing' in kubectlFound) tellMissing(t, kubectlFound.missing);
+const skip = 'missing' in kubectlFound && kubectlFound.missing;
+
+t.test('installed from the tarball, alone in a folder: a life with it', { skip }, async (t) => {
   const file = join(folder, tarball?.filename ?? '');
   const install = await npm(
     'install',
@@ -83,15 +93,18 @@ t.test('installed from the tarball, alone in a folder', async (t) => {
   mkdirSync(configFolder, { recursive: true });
   writeFileSync(join(configFolder, 'token'), emulator.accessToken);
   writeFileSync(join(configFolder, 'ca.pem'), emulator.caCertificate);
-  writeFileSync(
-    join(configFolder, 'config.yaml'),
-    JSON.stringify({
-      projects: ['demo-project'],
-      identities: { default: { source: 'token-file', tokenFile: 'token' } },
-      endpoints: { gkehub: url, connectgateway: url, cloudresourcemanager: url, caFile: 'ca.pem' },
-      listen: { port: 0, membershipPorts: '0-0' },
-    }),
-  );
+  const configure = (memberships: readonly object[]): void =>
+    writeFileSync(
+      join(configFolder, 'config.yaml'),
+      JSON.stringify({
+        projects: ['demo-project'],
+        identities: { default: { source: 'token-file', tokenFile: 'token' } },
+        memberships,
+        endpoints: { gkehub: url, connectgateway: url, cloudresourcemanager: url, caFile: 'ca.pem' },
+        listen: { port: 0, membershipPorts: '0-0' },
+      }),
+    );
+  configure([]);
   t.match(await run('service', 'status'), { code: 1, output: /^not installed\nNext: .* service install\n$/ });
   // The manager that every Linux has, so that a real service can run in a test.
   const installed = await run('service', 'install', '--manager', 'autostart');
@@ -108,13 +121,45 @@ t.test('installed from the tarball, alone in a folder', async (t) => {
   t.match(await run('service', 'restart'), { code: 0, output: /running: process/ });
   t.match(await run('service', 'status'), { code: 0, output: /daemon: running/ });
   t.match(await run('service', 'logs'), { code: 0, output: /"msg":"ready"[\s\S]*"msg":"stopped"[\s\S]*"msg":"ready"/ });
+
+  // Daily use: a person's own kubeconfig, another cluster, a restriction.
+  const mine = join(home, 'my config');
+  t.match(await run('kubeconfig', '--merge', mine), { code: 0, output: /^1 context is in .*my config, and follows/ });
+  const kubectl = await kubectlOn(t, mine);
+  t.match(await kubectl('get', 'pods'), { code: 0, stdout: /^box +1\/1 +Running/m });
+  emulator.setMemberships([prod, emulatedMembership('late')]);
+  configure([{ name: 'projects/demo-project/locations/global/memberships/prod', policy: 'read-only' }]);
+  // The daemon may have seen the saved file by itself before.
+  t.match(await run('reload'), { code: 0, output: /; 2 memberships/ });
+  t.match(await kubectl('config', 'get-contexts', '-o', 'name'), { stdout: /^late\nprod\n$/ });
+  t.match(await kubectl('delete', 'pod', 'box'), { code: 1, stderr: /the policy read-only of membership prod/ });
+  t.match(await kubectl('get', 'pods'), { code: 0, stdout: /^box /m });
+
+  // As npm does it: other files in the same place.
   t.match(await run('service', 'stop'), { code: 0, output: /^stopped; / });
-  t.match(await run('service', 'start'), { code: 0, output: /running: process/ });
+  const manifest = join(prefix, 'lib', 'node_modules', 'connect-gateway-proxy', 'package.json');
+  writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(`"version": "${version}"`, '"version": "99.0.0"'));
+  t.match(await run('service', 'status'), { code: 1, output: `installed by version ${version}, this is 99.0.0` });
+  t.match(await run('service', 'install', '--manager', 'autostart'), { code: 0, output: /running: process/ });
+  t.match(await run('service', 'status'), { code: 0, output: /daemon: running.*version 99\.0\.0/ });
+  t.match(await kubectl('get', 'pods'), { code: 0, stdout: /^box /m });
+
   const gone = await run('service', 'uninstall');
   t.equal(gone.code, 0, gone.output);
   const state = join(home, '.local', 'share', 'connect-gateway-proxy');
   t.match(gone.output, new RegExp(`left: ${state} [\\s\\S]*rm -r '${state}'`), 'what is left is named');
+  t.match(gone.output, `left: the contexts that you merged into ${mine}\n`);
+  t.match(await run('kubeconfig', '--remove', mine), { code: 0, output: /removed our contexts/ });
+  t.equal((await kubectl('config', 'get-contexts', '-o', 'name')).stdout, '');
   t.strictSame(readdirSync(join(home, '.config', 'autostart')), []);
   t.notOk(readdirSync(state).some((name) => name.startsWith('service') || name.startsWith('daemon')));
   t.match(await run('memberships'), { code: 1, output: /no daemon runs/ });
 });
+
+/** With no context of its own to name: the person's current one. */
+async function kubectlOn(t: Test, kubeconfig: string): Promise<(...words: string[]) => Promise<KubectlResult>> {
+  const client = new Kubectl({ path: 'path' in kubectlFound ? kubectlFound.path : '', kubeconfig, home });
+  const used = await client.run(['config', 'use-context', 'prod']);
+  t.equal(used.code, 0, used.stderr);
+  return async (...words) => await client.run(words);
+}
