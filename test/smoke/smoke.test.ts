@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { runCommand } from '../support/command-io.js';
 import { findNewestKubectl, Kubectl } from '../support/kubectl.js';
 
 /** The command line as a person starts it: `node dist/main.js`, which `npm ci` has built. */
@@ -47,12 +48,10 @@ t.test('usage errors exit with 2 and name the way out', async (t) => {
   const flag = await run(['run', '--projcts', 'x'], env);
   t.equal(flag.code, 2);
   t.match(flag.output, /unknown option '--projcts'[\s\S]*--projects/);
-  const verb = await run(['membership'], env);
-  t.equal(verb.code, 2);
-  t.match(verb.output, /unknown command 'membership'[\s\S]*memberships/);
-  const nothing = await run(['run'], env);
-  t.equal(nothing.code, 2);
-  t.match(nothing.output, /nothing to serve: .*--projects/);
+  // In this process, which has its modules already.
+  const here = { folder: home, stateDir };
+  t.match(await runCommand(['membership'], here), { code: 2, err: /unknown command 'membership'[\s\S]*memberships/ });
+  t.match(await runCommand(['run'], here), { code: 2, err: /nothing to serve: .*--projects/ });
 });
 
 t.test('the demo: daemon, kubeconfig, commands beside it, and a clean end', async (t) => {
