@@ -18,6 +18,7 @@ const PROOFS: Readonly<Record<string, Readonly<Record<string, readonly string[]>
       'too old reaches the client unchanged',
       'a cut before the listing is complete ends cleanly',
     ],
+    'test/faults/reflector': ['lists once, whatever is cut'],
     'test/faults/http2': ['a watch over HTTP/2 that is cut by'],
     'test/kubectl/watch-log-cuts': ['watches and followed logs do not notice'],
   },
@@ -64,7 +65,11 @@ const PROOFS: Readonly<Record<string, Readonly<Record<string, readonly string[]>
       'new connections wait 30 s',
       'the pod is gone',
     ],
-    'test/kubectl/port-forward-cuts': ['t.test(`kubectl '],
+    'test/kubectl/port-forward-cuts': [
+      'ports go on through three cuts',
+      'no client meets the cutoff',
+      'with any kubectl: none fails',
+    ],
   },
   "a lost agent, a 5xx, Google's 429": {
     'test/faults/agent-lost': ['whose agent is lost for five minutes'],
