@@ -116,6 +116,26 @@ stories('much output over many cuts', async (t, container) => {
   t.equal(session.text('err'), 'end\n');
 });
 
+stories('output that is acknowledged by joining again alone', async (t, container) => {
+  const session = container.session(['sh', '-c', 'while read -r a; do echo "got $a"; done']);
+  let exec = session.exec();
+  await exec.hold();
+  let sent = 0;
+  // In all more pieces than a shell keeps.
+  for (let line = 10; line < 28; line++) {
+    exec.acknowledging = false;
+    exec.input(sent, `${line}\n`);
+    sent += 3;
+    await exec.until(new RegExp(`got ${line}\n`));
+    if (line % 6 !== 0) continue;
+    exec.cut();
+    exec = session.exec();
+    t.equal((await exec.hold()).taken, sent);
+  }
+  exec.send(holderWords.endOfInput(sent));
+  t.equal(await exec.finish(), 0);
+});
+
 stories('bytes of every kind, in pieces of every size', async (t, container) => {
   const all = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
   const session = container.session(['cat']);

@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers';
 import t from 'tap';
+import { seeded } from '../fuzz/random.js';
 import { LocalContainer } from '../support/local-exec.js';
 
 const SETS = ['debian', 'python', 'script', 'busybox', 'bash'] as const;
@@ -88,6 +89,32 @@ for (const set of SETS) {
         const said = Buffer.from(session.text(), 'latin1').toString();
         t.equal(tty ? said.replaceAll('\r\n', '\n') : said, words.map((word) => `[${word}]\n`).join(''));
       }
+    }
+  });
+}
+
+/** Printed, so that a failure can be played again. */
+const SEED = Number(process.env['CGP_TEST_FUZZ_SEED'] ?? Date.now() % 2 ** 31);
+/** What a shell, printf or a terminal could take for something else stands more often than the rest. */
+const TRICKY = '\'"\\$`!*?[]{}()<>|&;#~=%- \t\n\r\x01\x7f\x80ü€𝄞';
+
+for (const set of SETS) {
+  t.test(`${set}: arguments at random (seed ${SEED})`, { buffered: true }, async (t) => {
+    const container = new LocalContainer(t.testdir({}), set);
+    const random = seeded(SEED);
+    const tricky = [...TRICKY];
+    const letter = (): string =>
+      (random.chance(0.7) ? tricky[random.below(tricky.length)] : undefined) ??
+      String.fromCodePoint(random.below(255) + 1);
+    const words = Array.from({ length: 60 }, () => Array.from({ length: random.below(40) }, letter).join(''));
+    const expected = Buffer.from(words.map((word) => `[${word}]\n`).join('')).toString('hex');
+    for (const tty of set === 'busybox' ? [false] : [false, true]) {
+      // In hexadecimal, because a terminal changes the ends of lines.
+      const session = container.session(['sh', '-c', 'printf "[%s]\\n" "$@" | od -An -v -tx1', 'x', ...words], { tty });
+      const exec = session.exec();
+      await exec.hold();
+      t.equal(await exec.finish(), 0);
+      t.equal(session.text().replaceAll(/\s/g, ''), expected, tty ? 'at a terminal' : 'at pipes');
     }
   });
 }

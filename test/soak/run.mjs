@@ -7,7 +7,7 @@ if (!/^[1-9]\d{0,6}$/.test(values.cuts)) {
   console.error(`--cuts ${values.cuts}: expected a whole number, e.g. --cuts 1000`);
   process.exit(2);
 }
-const { status } = spawnSync('node', ['scripts/tap.mjs', '--timeout=0', 'test/soak/soak.test.ts'], {
+const { status } = spawnSync('node', ['scripts/tap.mjs', '--timeout=0', 'test/soak/*.test.ts'], {
   stdio: 'inherit',
   env: { ...process.env, CGP_TEST_SOAK_CUTS: values.cuts, NODE_OPTIONS: '--expose-gc' },
 });

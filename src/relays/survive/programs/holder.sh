@@ -351,6 +351,9 @@ stream() {
   look_at err "$err_from"
   next_err=$from_here
   say "hold sh $taken $next_out $next_err"
+  # Who joins acknowledges by that: the word for it may have been lost in the cut.
+  echo "$out_from" >&8
+  echo "$err_from" >&9
   hear &
   hearing=$!
   set -- $waiting
