@@ -1,3 +1,3 @@
 import { tellStory } from './story.js';
 
-tellStory('1.29', { portForward: true });
+tellStory('1.29');

@@ -1,3 +1,3 @@
 import { tellStory } from './story.js';
 
-tellStory('1.32', { portForward: true });
+tellStory('1.32', { everyMembership: true });

@@ -1,3 +1,3 @@
 import { tellStory } from './story.js';
 
-tellStory('1.33', { portForward: true });
+tellStory('1.33', { everyMembership: true });

@@ -9,13 +9,13 @@ import type { Scene } from './story.js';
 const MEBIBYTE = 1024 * 1024;
 
 /** Logs, exec, attach, cp and port-forward. */
-export async function tellStreamStory(t: Test, scene: Scene, o: { portForward: boolean }): Promise<void> {
+export async function tellStreamStory(t: Test, scene: Scene): Promise<void> {
   await t.test('logs, and logs that go on', (t) => logs(t, scene));
   await t.test('exec with and without stdin, and exit codes', (t) => exec(t, scene));
   await t.test('exec in a terminal that is resized', (t) => terminal(t, scene));
   await t.test('attach to the main process', (t) => attach(t, scene));
   await t.test('cp both ways', (t) => copy(t, scene));
-  if (o.portForward) await t.test('port-forward with several connections at once', (t) => portForward(t, scene));
+  await t.test('port-forward with several connections at once', (t) => portForward(t, scene));
 }
 
 async function logs(t: Test, { kubectl }: Scene): Promise<void> {
