@@ -150,15 +150,6 @@ const BROKEN: readonly (readonly [
     { first: 'identity', message: /^default: gcloud has no login$/, next: /^gcloud auth login$/ },
   ],
   [
-    'proxy variables: no URL',
-    () => ({ env: { HTTPS_PROXY: 'ftp://proxy' }, settings: elsewhere() }),
-    {
-      first: 'proxy',
-      message: /HTTPS_PROXY is set to something that is not/,
-      next: /^export HTTPS_PROXY=http:\/\/HOST:PORT$/,
-    },
-  ],
-  [
     'proxy variables: nobody answers there',
     () => ({ env: { https_proxy: 'http://user:canary-password@127.0.0.1:1' }, settings: elsewhere() }),
     {
@@ -247,6 +238,25 @@ for (const [title, options, expected] of BROKEN) {
     t.notMatch(out, /canary-password/);
   });
 }
+
+t.test('proxy variables: no URL, with which no daemon starts', async (t) => {
+  const machine = await scene.machine(t, {
+    daemon: false,
+    env: { HTTPS_PROXY: 'ftp://user:canary-password@proxy' },
+    settings: elsewhere(),
+  });
+  const { out } = await machine.doctor(['-o', 'json', '--config', machine.config]);
+  const { checks } = JSON.parse(out) as DoctorReport;
+  t.match(
+    checks.find(({ id }) => id === 'proxy'),
+    {
+      status: 'fail',
+      message: /HTTPS_PROXY is set to something that is not/,
+      next: /^export HTTPS_PROXY=http:\/\/HOST:PORT$/,
+    },
+  );
+  t.notMatch(out, /canary-password/);
+});
 
 t.test('identity: a chain, by its failing hop', async (t) => {
   const key = scene.emulator.issueServiceAccountKey('robot@demo-project.iam.gserviceaccount.com');
