@@ -7,12 +7,14 @@ import { roundTrips } from './round-trips.js';
 import { startUp } from './start-up.js';
 import { streams } from './streams.js';
 import { upstreams } from './upstreams.js';
+import { watchFlow } from './watch-flow.js';
 import { watches } from './watches.js';
 
 const SECTIONS: Readonly<Record<string, () => Promise<Section>>> = {
   requests,
   'round-trips': roundTrips,
   watches,
+  'watch-flow': watchFlow,
   streams,
   held,
   'start-up': startUp,

@@ -5,6 +5,7 @@ import { connect, createServer } from 'node:net';
 import { Readable, type Writable } from 'node:stream';
 import { systemClock } from '../../../src/base/clock.js';
 import { DelayLine } from '../../../src/emulator/google/delay-line.js';
+import { WATCH_TYPES, watchChunk } from './watch-chunks.js';
 
 /**
  * A gateway's stand-in that speaks HTTP/1.1 and HTTP/2 on one port, and the same behind each of the round trips named on
@@ -28,6 +29,14 @@ const server = createSecureServer(
       response.write('{"type":"BOOKMARK"}\n');
       return;
     }
+    const [, encoding, eventBytes] = /\/flow-(\w+)-(\d+)\//.exec(request.url) ?? [];
+    if (encoding !== undefined) {
+      response.writeHead(200, { 'content-type': WATCH_TYPES[encoding] ?? '' });
+      const flow = Readable.from(forEver(watchChunk(encoding, Number(eventBytes))));
+      flow.pipe(response as unknown as Writable);
+      response.on('close', () => flow.destroy());
+      return;
+    }
     const length = Number(/\/bytes\/(\d+)$/.exec(request.url)?.[1]);
     if (length > 0) {
       response.writeHead(200, { 'content-type': 'application/json', 'content-length': length });
@@ -42,6 +51,10 @@ const server = createSecureServer(
 
 function* pieces(length: number): Generator<Buffer> {
   for (let left = length; left > 0; left -= LARGE.length) yield LARGE.subarray(0, Math.min(left, LARGE.length));
+}
+
+function* forEver(chunk: Buffer): Generator<Buffer> {
+  for (;;) yield chunk;
 }
 
 async function listen(rttMs: number): Promise<[string, number]> {
