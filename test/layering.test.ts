@@ -20,7 +20,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 };
 const LINE_LIMIT = 500;
 
-const root = resolve(import.meta.dirname, '..');
+const root = process.cwd();
 const src = join(root, 'src');
 
 function filesBelow(folder: string): string[] {
