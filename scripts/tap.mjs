@@ -27,7 +27,7 @@ async function compile() {
     sourcemap: true,
     logLevel: 'warning',
   });
-  const linked = [...files.filter((file) => !file.endsWith('.ts')), 'package.json', 'service'];
+  const linked = [...files.filter((file) => !file.endsWith('.ts')), 'package.json', 'scripts', 'service'];
   for (const file of linked) link(file);
   const kept = new Set([...linked, ...sources.flatMap((file) => [js(file), `${js(file)}.map`])]);
   for (const file of filesBelow(OUT)) {
