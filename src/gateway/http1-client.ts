@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../base/clock.js';
-import { deadline } from '../base/deadline.js';
+import { callDeadline } from '../base/deadline.js';
 import type { UpstreamAddress } from './address.js';
 import type { Dialer } from './dial.js';
 import { Exchange, Http1Connection } from './http1-connection.js';
@@ -125,16 +125,17 @@ export class Http1Client {
   /** Resolves once the connection carries something, or rests. */
   async #dial(pool: Pool, signal: AbortSignal): Promise<void> {
     pool.dialling++;
+    // Not AbortSignal.timeout: Node 20 may collect one that only `any` refers to, which then never aborts.
+    const deadline = callDeadline({ clock: this.#clock, ms: CONNECT_DEADLINE_MS, signal });
     try {
-      // Not AbortSignal.timeout: Node 20 may collect one that only `any` refers to, which then never aborts.
-      const late = deadline(this.#clock, CONNECT_DEADLINE_MS);
-      const socket = await this.#dialer.dial(pool.address, AbortSignal.any([signal, late]));
+      const socket = await this.#dialer.dial(pool.address, deadline.signal);
       if (this.#closed) {
         socket.destroy();
         throw Object.assign(new Error('the daemon is stopping'), { code: 'ECONNRESET' });
       }
       this.#connection(pool, socket).rest();
     } finally {
+      deadline.end();
       pool.dialling--;
     }
   }
