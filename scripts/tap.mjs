@@ -48,7 +48,11 @@ function link(file) {
 }
 
 function tap(...args) {
-  const { status } = spawnSync('npx', ['--no-install', 'tap', ...args], { stdio: 'inherit' });
+  const preload = `--import=${new URL('without-import-hooks.mjs', import.meta.url)}`;
+  const { status } = spawnSync('node_modules/.bin/tap', args, {
+    stdio: 'inherit',
+    env: { ...process.env, NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} ${preload}` },
+  });
   if (status !== 0) process.exit(status ?? 1);
 }
 

@@ -73,7 +73,7 @@ const PREPARED = {
 // Most of a day is waiting for controllers.
 t.jobs = 2;
 
-for (const version of ['1.27', '1.33', '1.36']) {
+for (const version of ['1.27', '1.36']) {
   const found = findKubectl(version);
   if ('missing' in found) {
     tellMissing(t, found.missing);

@@ -1,3 +1,3 @@
 import { tellStory } from './story.js';
 
-tellStory('1.31', { everyMembership: true });
+tellStory('1.31', { memberships: ['edge-store'] });

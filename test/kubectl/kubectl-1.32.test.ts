@@ -1,3 +1,3 @@
 import { tellStory } from './story.js';
 
-tellStory('1.32', { everyMembership: true });
+tellStory('1.32', { memberships: ['datacenter'] });

@@ -1,3 +1,3 @@
 import { tellStory } from './story.js';
 
-tellStory('1.33', { everyMembership: true });
+tellStory('1.33', { memberships: ['prod', 'edge-store', 'datacenter'] });

@@ -20,8 +20,8 @@ export interface Scene {
   readonly version: string;
 }
 
-/** The list of issue 2 with one kubectl, against one membership of the demo fleet, or every one. */
-export function tellStory(version: string, o: { everyMembership?: boolean } = {}): void {
+/** The list of issue 2 with one kubectl, against memberships of the demo fleet. */
+export function tellStory(version: string, { memberships = ['prod'] }: { memberships?: readonly string[] } = {}): void {
   const found = findKubectl(version);
   if ('missing' in found) {
     tellMissing(t, found.missing);
@@ -34,7 +34,7 @@ export function tellStory(version: string, o: { everyMembership?: boolean } = {}
       await daemon.close();
       rmSync(folder, { recursive: true, force: true });
     });
-    for (const context of o.everyMembership === true ? daemon.contexts : ['prod']) {
+    for (const context of memberships) {
       const kubectl = new Kubectl({ path: found.path, kubeconfig: daemon.kubeconfig, context, home: folder });
       const namespace = `story-${context}`;
       const scene: Scene = { kubectl, daemon, context, folder, namespace, version };
