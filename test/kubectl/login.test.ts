@@ -54,7 +54,7 @@ for (const version of ['1.27', '1.30', '1.33', '1.36']) {
     const id = demo.emulator.faults.add({ answer: 'token-reauthentication', match: 'token' });
     login();
     // The daemon looks once a second whether the file is another one.
-    while ((await kubectl.run(['get', 'pods'])).code === 0);
+    while (!/Google asks for a new login/.test((await kubectl.run(['get', 'pods'])).stderr));
     const commands = [
       ['get', 'pods'],
       ['exec', 'box', '--', 'true'],
