@@ -27,7 +27,9 @@ async function compile() {
     sourcemap: true,
     logLevel: 'warning',
   });
-  const linked = [...files.filter((file) => !file.endsWith('.ts')), 'package.json', 'scripts', 'service'];
+  const others = files.filter((file) => !file.endsWith('.ts'));
+  // File by file: what is swept below must never lie behind a link.
+  const linked = [...others, 'package.json', ...['scripts', 'service'].flatMap(filesBelow)];
   for (const file of linked) link(file);
   const kept = new Set([...linked, ...sources.flatMap((file) => [js(file), `${js(file)}.map`])]);
   for (const file of filesBelow(OUT)) {
