@@ -103,12 +103,13 @@ export class Http2Exchange implements UpstreamCall {
       const status = Number(fields[':status']);
       // HTTP/2 has no words for it, and some clients of HTTP/1.1 want some.
       this.#sink.head(status, STATUS_CODES[status] ?? '', raw([fields, ...told]));
+      // Not before: of what comes in one read Node tells the data first, and the head in the next tick.
+      stream.on('data', (chunk: Buffer) => {
+        if (mine() && !this.#sink.data(chunk)) stream.pause();
+      });
     });
     stream.on('trailers', (fields: http2.IncomingHttpHeaders, ...told: unknown[]) => {
       trailers.push(raw([fields, ...told]));
-    });
-    stream.on('data', (chunk: Buffer) => {
-      if (mine() && !this.#sink.data(chunk)) stream.pause();
     });
     stream.on('end', () => {
       ended = true;

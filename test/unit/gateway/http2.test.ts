@@ -76,6 +76,7 @@ function clientOf(t: Test, { url, ca }: { url: string; ca: string }): ClientScen
               told += `${status} ${text} ${withoutDate(headers)} `;
             },
             data: (chunk) => {
+              if (told === '') told = 'data before a head: ';
               bytes += chunk.length;
               begin();
               if (chunk.length < 100) told += chunk.toString();
@@ -202,6 +203,27 @@ t.test('an end before a head is no answer', async (t) => {
   const { connection, id } = await wire.streams.next();
   connection.reset(id, CODE.noError);
   t.equal(await sent.result, 'ECONNRESET');
+});
+
+t.test('a head is told before its data, also where Node reads while it writes', async (t) => {
+  const { send, arrivals } = await scene(t);
+  const count = 200;
+  const serve = async (): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      const { stream } = await arrivals.next();
+      stream.respond({ ':status': 200 });
+      stream.end(Buffer.alloc(20_000));
+    }
+  };
+  const served = serve();
+  const results: Promise<string>[] = [];
+  for (let i = 0; i < count; i++) {
+    results.push(send().result);
+    // Writing and reading overlap: what comes meanwhile Node tells at once, but a head in the next tick.
+    if (i % 3 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  await served;
+  for (const result of results) t.match(await result, /^200 OK /);
 });
 
 t.test('a refused stream is a lost connection to whoever may repeat it', async (t) => {
