@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { CodedError, UsageError } from '../base/errors.js';
+import { namedAccount } from '../credentials/principal.js';
 import type { MembershipView } from '../daemon/served-fleet.js';
 import type { AccessQuestion, RbacManifest, RbacScope, RbacSubject } from '../kubernetes/rbac-manifests.js';
 import {
@@ -205,12 +206,13 @@ function advice(options: RbacOptions, missing: readonly Finding[]): string {
   const { user, group, serviceAccount, namespace } = options;
   const streams = missing.some(({ question }) => question.verb !== 'impersonate');
   const agent = missing.some(({ question }) => question.verb === 'impersonate');
+  const self = missing.map(({ who }) => namedAccount(who)).find((account) => account !== undefined);
   const who =
     group !== undefined
       ? `--group ${group}`
       : serviceAccount !== undefined
         ? `--service-account ${serviceAccount}`
-        : `--user ${user ?? 'EMAIL'}`;
+        : `--user ${user ?? self ?? 'EMAIL'}`;
   const where = streams ? ` ${namespace === undefined ? '--cluster-wide' : `--namespace ${namespace}`}` : '';
   const part = streams && agent ? '' : streams ? ' --streams-only' : ' --impersonate';
   return `\n${missing.length} missing; an administrator of the cluster grants them with:\n  connect-gateway-proxy rbac ${who}${where}${part} | kubectl apply -f -\n`;

@@ -22,7 +22,8 @@ export function addSettingOptions(command: Command, group: SettingGroup): Comman
 
 /** Throws a UsageError. */
 export function settingsOf(command: Command, io: CommandIo, fallbacks?: Readonly<Record<string, unknown>>): Settings {
-  const given = command.opts<Record<string, string | undefined>>();
+  // What follows `sessions kill` is taken by `sessions`, which has the same flags.
+  const given = command.optsWithGlobals<Record<string, string | undefined>>();
   const flags: Record<string, string | undefined> = {};
   for (const { path, flag } of SETTING_KEYS) flags[path] = given[attributeOf(flag)];
   return loadSettings({

@@ -44,3 +44,10 @@ export function iamMember(account: string): string | undefined {
   if (!/^[^@\s]+@[^@\s]+$/.test(account)) return undefined;
   return `${account.endsWith('.gserviceaccount.com') ? 'serviceAccount' : 'user'}:${account}`;
 }
+
+/** Of a description, who Google sees in the end; undefined where that has no name of its own. */
+export function namedAccount(description: string): string | undefined {
+  const [account = ''] = description.split(' ');
+  // A set names many.
+  return iamMember(account) === undefined || account.startsWith('principalSet:') ? undefined : account;
+}

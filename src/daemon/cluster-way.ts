@@ -87,7 +87,7 @@ export function wayToGateway(o: {
         request: parseApiRequest(target),
         membership: membership.alias,
         about: membership,
-        renewal: tokens.renewal,
+        tokens,
         ...(upgrade ? { upgrade: 'websocket' } : {}),
       });
       return verdict.kind === 'answer' ? verdict : undefined;

@@ -19,6 +19,10 @@ export interface MembershipFacts {
   /** Of the fleet host: its id where known, else its number. */
   readonly project: string;
   readonly kind: string;
+  /** Who Google sees, as RBAC names them; absent where no name is known. */
+  readonly user?: string;
+  /** The same as IAM's commands name it: `user:dev@example.com`. */
+  readonly member?: string;
   /** What a person does where Google refuses its tokens, ending in a command. */
   readonly renewal?: string;
 }
@@ -35,8 +39,12 @@ export interface GoogleError {
   readonly text: string;
   /** `google.rpc.ErrorInfo`'s reason, such as `SERVICE_DISABLED`; empty without one. */
   readonly reason: string;
+  /** What `google.rpc.ErrorInfo` says besides, such as the permission or the quota; empty without one. */
+  readonly metadata: string;
   /** The error names the gateway as the service that it comes from. */
   readonly namesGateway: boolean;
+  /** Its form does not tell that Google says it: only words that nobody else uses make it Google's. */
+  readonly doubtful?: true;
 }
 
 /** The Connect agent's own identity in the cluster: what it is refused is not the user's RBAC but the gateway's set-up. */
@@ -51,39 +59,80 @@ const STATUS_BEGINS = /^\s*\{\s*"(?:kind"\s*:\s*"Status"|apiVersion"\s*:\s*"v1"\
 /** The texts of the gateway itself that come without any form. */
 const BARE_TEXT = /cannot connect to agent|no active connections found for cluster/i;
 
+/** What the API server never begins a message with, though it may quote it: such a Status is the gateway's. */
+const GATEWAY_SPEAKS =
+  /^(?:generic::[a-z_]+|(?:rpc error: code = \w+ desc = )?(?:cannot connect to agent|no active connections found for cluster|permission\s*'gkehub\.gateway\.|(?:agent connection|connection (?:to|with) (?:the )?agent) (?:failed|terminated)|error encountered within the cluster|failed to connect to the cluster's API Server with response))/i;
+
+/** google.rpc.Code, by number. */
+const RPC_CODES =
+  'OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED'.split(
+    ' ',
+  );
+
 /** Google's own error behind any of its forms, or undefined for what the cluster or a workload says. */
 export function readGoogleError(failure: UpstreamFailure): GoogleError | undefined {
   const { body, contentType, status, fromWorkload } = failure;
-  const json = contentType.includes('json') ? parseObject(body) : undefined;
+  // Google's front ends have been seen to send JSON as plain text.
+  const json = contentType.includes('json') || /^\s*[[{]/.test(body) ? parseObject(body) : undefined;
   // Only its beginning is at hand of one that is long; whatever it quotes, the cluster says it.
   if (json === undefined && STATUS_BEGINS.test(body)) return undefined;
   if (json !== undefined) {
-    return json['kind'] === 'Status' ? agentRefusal(json['message'], failure) : errorObject(json, failure);
+    const message = json['message'];
+    return json['kind'] === 'Status'
+      ? (agentRefusal(message, failure) ?? gatewayStatus(message, failure))
+      : errorObject(json, failure);
   }
   // Typed clients of client-go have their errors in protobuf, where the message stands as it is.
   if (contentType.includes('vnd.kubernetes.protobuf')) return agentRefusal(AGENT_SENTENCE.exec(body)?.[0], failure);
-  const generic = genericError(body, status);
+  const isPage = contentType.includes('text/html') || /^\s*<(?:!doctype html|html)/i.test(body);
+  const said = isPage ? textOf(body) : body;
+  const generic = genericError(said, status);
   if (generic !== undefined) return generic;
-  const plain = { httpStatus: status, reason: '', namesGateway: false };
-  if (BARE_TEXT.test(body) && !fromWorkload) {
-    return { ...plain, form: 'text', canonical: 'NOT_FOUND', text: oneLine(stripTags(body)) };
-  }
-  const isPage = contentType.includes('text/html') || /^\s*<!doctype html/i.test(body);
+  const plain = { httpStatus: status, reason: '', metadata: '', namesGateway: false };
+  const line = oneLine(said);
+  if (BARE_TEXT.test(line) && !fromWorkload) return { ...plain, form: 'text', canonical: 'NOT_FOUND', text: line };
   if (isPage) {
     const isGooglePage = /<title>Error \d{3} \([^)]*\)!!1<\/title>/.test(body);
     if (fromWorkload && !isGooglePage) return undefined;
     return { ...plain, form: 'page', canonical: canonicalOf(status), text: pageText(body) };
   }
-  // The API server never says 400 without a word; Google does when it throttles.
-  if (status === 400 && body === '' && !fromWorkload) {
-    return { ...plain, form: 'empty', canonical: '', text: 'HTTP 400 without a word' };
-  }
-  return undefined;
+  if (fromWorkload) return undefined;
+  if (body === '') return emptyError(failure);
+  return { ...plain, form: 'text', canonical: '', text: line, doubtful: true };
 }
 
 /** Google's error in words that came over a stream: the reason of a close, or a message of an error channel. */
 export function readGoogleText(text: string): GoogleError | undefined {
-  return genericError(text, 0);
+  const generic = genericError(text, 0);
+  if (generic !== undefined) return generic;
+  const message = parseObject(text)?.['message'];
+  const words = typeof message === 'string' ? message : text;
+  // A command may say on its end what it likes.
+  if (!GATEWAY_SPEAKS.test(words.trim())) return undefined;
+  return {
+    form: 'text',
+    canonical: '',
+    httpStatus: 0,
+    text: oneLine(words),
+    reason: '',
+    metadata: '',
+    namesGateway: false,
+  };
+}
+
+/** The API server never says 400 or 429 without a word; Google does when it throttles. */
+function emptyError({ status }: UpstreamFailure): GoogleError | undefined {
+  if (status !== 400 && status !== 429) return undefined;
+  const canonical = status === 429 ? 'RESOURCE_EXHAUSTED' : '';
+  return {
+    form: 'empty',
+    canonical,
+    httpStatus: status,
+    text: `HTTP ${status} without a word`,
+    reason: '',
+    metadata: '',
+    namesGateway: false,
+  };
 }
 
 /** Of all that a cluster says in its own form, this alone is about the gateway: its agent may not speak for the caller. */
@@ -95,60 +144,122 @@ function agentRefusal(message: unknown, failure: UpstreamFailure): GoogleError |
     httpStatus: failure.status,
     text: oneLine(message),
     reason: '',
+    metadata: '',
     namesGateway: true,
   };
 }
 
+/** The gateway's own words in the cluster's form. */
+function gatewayStatus(message: unknown, failure: UpstreamFailure): GoogleError | undefined {
+  if (typeof message !== 'string' || failure.fromWorkload || !GATEWAY_SPEAKS.test(message.trim())) return undefined;
+  return messageError(message, { failure, form: 'text' });
+}
+
 function errorObject(json: Record<string, unknown>, failure: UpstreamFailure): GoogleError | undefined {
-  const error = json['error'];
+  const { error = json } = json;
+  if (typeof error === 'string') {
+    // As grpc-gateway wrote it once: the words are there twice, the code beside them.
+    const doubtful = rpcCode(json['code']) === undefined;
+    return failure.fromWorkload ? undefined : messageError(error, { failure, form: 'text', doubtful });
+  }
   if (typeof error !== 'object' || error === null) return undefined;
   const { message, status, code, details } = error as Record<string, unknown>;
-  if (typeof message !== 'string' || typeof code !== 'number') return undefined;
-  const info = errorInfo(details);
-  const generic = genericError(message, failure.status);
-  const canonical = typeof status === 'string' && status !== '' ? status : canonicalOf(failure.status);
-  return {
+  if (typeof message !== 'string') return undefined;
+  // Without a wrapper it is google.rpc.Status itself, as grpc-gateway writes it.
+  const rpc = error === json ? rpcCode(code) : undefined;
+  const known = error === json ? rpc !== undefined : typeof code === 'number';
+  if (failure.fromWorkload && (!known || error === json)) return undefined;
+  const canonical = typeof status === 'string' && status !== '' ? status : rpc;
+  return messageError(message, {
+    failure,
     form: 'json',
+    doubtful: !known,
+    info: errorInfo(details),
+    ...(canonical === undefined ? {} : { canonical }),
+  });
+}
+
+function messageError(
+  message: string,
+  o: {
+    failure: UpstreamFailure;
+    form: 'json' | 'text';
+    canonical?: string;
+    doubtful?: boolean;
+    info?: { reason: string; metadata: string; service: string };
+  },
+): GoogleError {
+  const { failure, form, info, canonical = canonicalOf(failure.status) } = o;
+  const generic = genericError(message, failure.status) ?? rpcError(message);
+  return {
+    form,
     canonical: generic?.canonical ?? canonical,
     httpStatus: failure.status,
     text: generic?.text ?? oneLine(message),
-    reason: info.reason,
-    namesGateway: info.service === 'connectgateway.googleapis.com',
+    reason: info?.reason ?? '',
+    metadata: info?.metadata ?? '',
+    namesGateway: info?.service.startsWith('connectgateway.') ?? false,
+    ...(o.doubtful === true ? { doubtful: true } : {}),
   };
 }
 
-function errorInfo(details: unknown): { reason: string; service: string } {
+/** Undefined for what is no code of google.rpc.Code, by number or by name. */
+function rpcCode(code: unknown): string | undefined {
+  if (typeof code === 'number') return code === 0 ? undefined : RPC_CODES[code];
+  return typeof code === 'string' && RPC_CODES.includes(code) ? code : undefined;
+}
+
+function errorInfo(details: unknown): { reason: string; metadata: string; service: string } {
   for (const detail of Array.isArray(details) ? (details as unknown[]) : []) {
     if (typeof detail !== 'object' || detail === null) continue;
     const { '@type': type, reason, metadata } = detail as Record<string, unknown>;
     if (typeof type !== 'string' || !type.endsWith('google.rpc.ErrorInfo')) continue;
-    const service = (metadata as { service?: unknown } | null | undefined)?.service;
+    const values = typeof metadata === 'object' && metadata !== null ? (metadata as Record<string, unknown>) : {};
+    const { service } = values;
     return {
       reason: typeof reason === 'string' ? reason : '',
+      metadata: Object.values(values)
+        .filter((value) => typeof value === 'string')
+        .join(' '),
       service: typeof service === 'string' ? service : '',
     };
   }
-  return { reason: '', service: '' };
+  return { reason: '', metadata: '', service: '' };
 }
 
 /** `generic::permission_denied: text` is Google's canonical status in a message. */
 function genericError(text: string, httpStatus: number): GoogleError | undefined {
-  const match = /generic::([a-z_]+):\s*([\s\S]{1,2000})/.exec(text);
+  const match = /generic::([a-z_]+):?\s*([\s\S]{0,2000})/i.exec(text);
   if (match === null) return undefined;
-  const canonical = (match[1] ?? '').toUpperCase();
-  return { form: 'text', canonical, httpStatus, text: oneLine(match[2] ?? ''), reason: '', namesGateway: false };
+  const [whole, code = '', said = ''] = match;
+  const canonical = code.toUpperCase();
+  const words = oneLine(said) || whole;
+  return { form: 'text', canonical, httpStatus, text: words, reason: '', metadata: '', namesGateway: false };
+}
+
+/** `rpc error: code = PermissionDenied desc = text` is the same as gRPC's clients in Go write it. */
+function rpcError(text: string): { canonical: string; text: string } | undefined {
+  const match = /rpc error: code = (\w+) desc = ([\s\S]{1,2000})/.exec(text);
+  if (match === null) return undefined;
+  const [, name = '', said = ''] = match;
+  return { canonical: name.replace(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase(), text: oneLine(said) };
 }
 
 function pageText(html: string): string {
   const title = /<title>([^<]*)<\/title>/i.exec(html)?.[1]?.replace(/!!1$/, '') ?? '';
   const paragraph =
     /<p>(?!<b>)([\s\S]*?)(?:<ins>|<\/p>|$)/i.exec(html.replace(/<p><b>[\s\S]*?<\/ins>/i, ''))?.[1] ?? '';
-  const said = [title, oneLine(stripTags(paragraph))].filter((part) => part !== '').join(': ');
+  const said = [title, oneLine(textOf(paragraph))].filter((part) => part !== '').join(': ');
   return said === '' ? 'an HTML page without text' : said;
 }
 
-function stripTags(html: string): string {
-  return html.replace(/<(?:style|script)[\s\S]*?<\/(?:style|script)>/gi, ' ').replace(/<[^>]*>/g, ' ');
+function textOf(html: string): string {
+  return html
+    .replace(/<(?:style|script)[\s\S]*?<\/(?:style|script)>/gi, ' ')
+    .replace(/<[^>]*>/g, ' ')
+    .replace(/&(?:#39|#x27|apos|rsquo);/gi, "'")
+    .replace(/&quot;/gi, '"')
+    .replace(/&amp;/gi, '&');
 }
 
 function oneLine(text: string): string {

@@ -4,6 +4,7 @@ import {
   type FailureRow,
   GOOGLE,
   grant,
+  PAST_GATEWAY,
   PROJECT_OWNER,
   reasonOf,
   refused,
@@ -21,8 +22,8 @@ export const FRONT_ROWS: readonly FailureRow[] = [
     matches: ({ text }) => /gke-security-groups/.test(text),
     what: () => "the names of this user's groups below gke-security-groups exceed the 8 KB that Google's headers hold",
     who: "the administrator of the organization's Google groups",
-    fix: () =>
-      'restructure the groups so that the user is in fewer of them, and look at them with: gcloud identity groups memberships search-transitive-groups --member-email=EMAIL --labels=cloudidentity.googleapis.com/groups.discussion_forum',
+    fix: ({ about }) =>
+      `restructure the groups so that the user is in fewer of them, and look at them with: gcloud identity groups memberships search-transitive-groups --member-email=${about.user ?? 'EMAIL'} --labels=cloudidentity.googleapis.com/groups.discussion_forum`,
   },
   {
     code: 'headers-too-large',
@@ -52,7 +53,7 @@ export const FRONT_ROWS: readonly FailureRow[] = [
     ...refused,
     code: 'gateway-permission-denied',
     certain: true,
-    matches: ({ text }) => /gkehub\.gateway\.[a-zA-Z]+/.test(text),
+    matches: ({ text, metadata }) => /gkehub\.gateway\.[a-zA-Z]+/.test(`${text} ${metadata}`),
     what: ({ membership }) => `this identity may not use the Connect gateway for ${membership}`,
     who: PROJECT_OWNER,
     fix: (place) =>
@@ -86,10 +87,10 @@ export const FRONT_ROWS: readonly FailureRow[] = [
     retryAfterSeconds: 6,
     matches: ({ canonical }) => canonical === 'RESOURCE_EXHAUSTED',
     what: ({ about }) =>
-      `the requests per minute of fleet host project ${about.project} are used up (Google's default is 2,400 for the whole fleet)`,
+      `the requests per minute of fleet host project ${about.project} are used up, of which the whole fleet has 2,400 where no more were granted`,
     who: YOU,
     fix: ({ about }) =>
-      `wait for the next minute and ask less often, or ask for more: https://console.cloud.google.com/iam-admin/quotas?project=${about.project}`,
+      `wait for the next minute and ask less often, or ask for more at https://console.cloud.google.com/iam-admin/quotas?project=${about.project}; see what this machine asks for with: connect-gateway-proxy status`,
   },
   {
     code: 'throttled-without-a-word',
@@ -100,7 +101,7 @@ export const FRONT_ROWS: readonly FailureRow[] = [
     what: ({ membership }) =>
       `Connect gateway rejected the request for ${membership} and did not say why; it does so when there are too many at once`,
     who: YOU,
-    fix: () => 'try again in a minute; what this machine asks for is shown by: connect-gateway-proxy sessions',
+    fix: () => 'try again in a minute; see what this machine asks for with: connect-gateway-proxy status',
   },
   {
     code: 'spdy-refused',
@@ -112,7 +113,8 @@ export const FRONT_ROWS: readonly FailureRow[] = [
     what: ({ upgrade, membership }) =>
       `Connect gateway carries WebSocket only, and this upgrade to ${membership} asks for ${upgrade}`,
     who: YOU,
-    fix: () => 'use a client that speaks WebSocket; kubectl does from 1.31: kubectl version --client',
+    fix: () =>
+      'use a client that speaks WebSocket; kubectl does from 1.31, which it tells with: kubectl version --client',
   },
   {
     code: 'stream-bad-request',
@@ -154,7 +156,7 @@ export const FRONT_ROWS: readonly FailureRow[] = [
     matches: ({ canonical }) => canonical === 'FAILED_PRECONDITION',
     what: ({ membership }) => `Connect gateway could not carry the request to ${membership}`,
     who: CLUSTER_ADMIN,
-    fix: () => `look at the Connect agent with: ${AGENT_LOGS}`,
+    fix: () => `${PAST_GATEWAY} look at the Connect agent with: ${AGENT_LOGS}`,
   },
   {
     code: 'gateway-bad-request',
@@ -174,6 +176,6 @@ export const FRONT_ROWS: readonly FailureRow[] = [
     matches: () => true,
     what: ({ membership }) => `Connect gateway itself failed at the request for ${membership}`,
     who: GOOGLE,
-    fix: () => 'try again; if it goes on, look at https://status.cloud.google.com',
+    fix: () => 'try again; if it goes on, look at: https://status.cloud.google.com',
   },
 ];

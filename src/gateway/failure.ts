@@ -40,6 +40,7 @@ export function judge(failure: UpstreamFailure): Verdict {
   const { membership, about = unknownMembership(membership), upgrade } = failure;
   const place = { membership, about, ...(upgrade === undefined ? {} : { upgrade }) };
   const row = rowFor(error, place);
+  if (error.doubtful === true && row.certain !== true && row.wordsSuffice !== true) return PASS;
   // A workload may speak as Google does; only what names the gateway, or is Google's own page, cannot be its.
   if (failure.fromWorkload && error.form !== 'page' && row.certain !== true && !error.namesGateway) return PASS;
   return answerOf(row, error, place);
@@ -66,8 +67,11 @@ function rowFor(error: GoogleError, place: FailurePlace): FailureRow {
   return row;
 }
 
-function answerOf(row: FailureRow, error: GoogleError, place: FailurePlace): FailureAnswer {
+function answerOf(row: FailureRow, error: GoogleError, at: FailurePlace): FailureAnswer {
   const { status, reason, retryAfterSeconds } = row;
+  // Only what can stand in a command as it is.
+  const impersonated = /^(?:users|groups) "([\w.@+:/-]+)" is forbidden/.exec(error.text)?.[1];
+  const place = impersonated === undefined ? at : { ...at, impersonated };
   return {
     kind: 'answer',
     code: row.code,

@@ -66,7 +66,7 @@ function judgeAnswer({ membership, tokens }: ServedMembership, target: string, a
     request: parseApiRequest(target),
     membership: membership.alias,
     about: membership,
-    renewal: tokens.renewal,
+    tokens,
   });
 }
 

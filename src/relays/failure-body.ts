@@ -2,6 +2,8 @@ import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import { CodedError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
 import { headerValue } from '../base/flat-headers.js';
+import { iamMember, namedAccount } from '../credentials/principal.js';
+import type { TokenSource } from '../credentials/token-source.js';
 import type { Membership } from '../fleet/membership.js';
 import type { FailureAnswer, MembershipFacts, Verdict } from '../gateway/failure.js';
 import { JUDGED_BODY_BYTES, judge } from '../gateway/failure.js';
@@ -37,12 +39,12 @@ export function judgeFailure(options: {
   membership: string;
   /** Makes the commands in messages exact. */
   about?: DescribedMembership;
-  /** What a person does where Google refuses the membership's tokens. */
-  renewal?: string;
+  /** The membership's: whose they are, and how they are renewed, stands in those commands. */
+  tokens?: DescribedTokens;
   /** The protocol that was asked for, where the request was an upgrade. */
   upgrade?: string;
 }): Verdict {
-  const { status, headers, request, membership, about, renewal, upgrade } = options;
+  const { status, headers, request, membership, about, tokens, upgrade } = options;
   const body = decoded(options.body, headerValue(headers, 'content-encoding'));
   // What cannot be read cannot be Google's, whose errors are not encoded in any unusual way.
   if (body === undefined) return { kind: 'pass' };
@@ -52,7 +54,7 @@ export function judgeFailure(options: {
     body,
     fromWorkload: request.kind === 'proxy',
     membership,
-    ...(about === undefined ? {} : { about: { ...factsOf(about), ...(renewal === undefined ? {} : { renewal }) } }),
+    ...(about === undefined ? {} : { about: factsOf(about, tokens) }),
     ...(upgrade === undefined ? {} : { upgrade: upgrade.toLowerCase() }),
   });
 }
@@ -61,8 +63,22 @@ export type DescribedMembership = Pick<Membership, 'id' | 'location' | 'project'
   readonly kind: string;
 };
 
-export function factsOf({ id, location, projectId, project, kind }: DescribedMembership): MembershipFacts {
-  return { id, location, project: projectId ?? project, kind };
+export type DescribedTokens = Pick<TokenSource, 'description' | 'renewal'>;
+
+export function factsOf(
+  { id, location, projectId, project, kind }: DescribedMembership,
+  tokens?: DescribedTokens,
+): MembershipFacts {
+  const facts = { id, location, project: projectId ?? project, kind };
+  if (tokens === undefined) return facts;
+  const user = namedAccount(tokens.description);
+  const member = user === undefined ? undefined : iamMember(user);
+  return {
+    ...facts,
+    renewal: tokens.renewal,
+    ...(user === undefined ? {} : { user }),
+    ...(member === undefined ? {} : { member }),
+  };
 }
 
 export function answerOfVerdict(verdict: FailureAnswer, request: ApiRequest): OwnAnswer {

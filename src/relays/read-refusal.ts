@@ -44,7 +44,7 @@ export async function readRefusal(
     request: about.api,
     membership: membership.alias,
     about: membership,
-    renewal: about.served.tokens.renewal,
+    tokens: about.served.tokens,
     upgrade: 'websocket',
   });
   if (verdict.kind === 'answer') {

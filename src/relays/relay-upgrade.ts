@@ -144,7 +144,7 @@ async function judgeRefusal(call: UpgradeCall, api: ApiRequest, refusal: Refused
     request: api,
     membership: membership.alias,
     about: membership,
-    renewal: tokens.renewal,
+    tokens,
     upgrade: upgradeAsked(call, api),
   });
   return { verdict, status, body, whole };

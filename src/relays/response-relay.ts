@@ -132,7 +132,7 @@ export class ResponseRelay implements ResponseSink {
       request: api,
       membership: membership.alias,
       about: membership,
-      renewal: served.tokens.renewal,
+      tokens: served.tokens,
     });
     if (verdict.kind === 'pass') {
       this.#begin(held.status, held.statusText, held.headers);

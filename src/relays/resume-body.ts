@@ -264,7 +264,7 @@ class ResumeSink implements ResponseSink {
       request: api,
       membership: membership.alias,
       about: membership,
-      renewal: served.tokens.renewal,
+      tokens: served.tokens,
     });
     if (verdict.kind === 'answer') this.#finish(verdict.retry === 'never' ? { kind: 'refused', answer: verdict } : CUT);
     else if (status === 401 || status === 429 || status >= 500) this.#finish(CUT);

@@ -53,7 +53,7 @@ const ROWS: readonly PlantedFault[] = [
     args: [EDGE],
     first: 'rbac',
     message: /may not act for this user/,
-    next: /^connect-gateway-proxy rbac --user EMAIL --impersonate \| kubectl --context edge-store apply -f -$/,
+    next: /^connect-gateway-proxy rbac --user dev@example\.com --impersonate \| kubectl --context edge-store apply -f -$/,
     skipped: { 'round-trip': /needs RBAC/, exec: /needs RBAC/ },
   },
   {
@@ -62,7 +62,7 @@ const ROWS: readonly PlantedFault[] = [
     args: [EDGE],
     first: 'rbac',
     message: /Google groups or third-party identity/,
-    next: /rbac --group GROUP --impersonate/,
+    next: /rbac --group developers@example\.com --impersonate/,
   },
   {
     title: 'Google throttles without a word',
@@ -70,7 +70,7 @@ const ROWS: readonly PlantedFault[] = [
     args: [EDGE],
     first: 'quota',
     message: /did not say why/,
-    next: /connect-gateway-proxy sessions$/,
+    next: /connect-gateway-proxy status$/,
   },
   {
     title: 'the gateway itself fails',
@@ -119,7 +119,7 @@ const ROWS: readonly PlantedFault[] = [
     args: [EDGE],
     first: 'quota',
     message: /the requests per minute of fleet host project demo-project are used up/,
-    next: /wait for the next minute/,
+    next: /^connect-gateway-proxy status$/,
   },
 ];
 

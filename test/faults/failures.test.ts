@@ -48,7 +48,7 @@ const ROWS: Readonly<Record<ErrorName, Row | 'passes'>> = {
   'groups-not-authorised': {
     ...forbidden,
     code: 'agent-may-not-impersonate-groups',
-    message: /rbac --group GROUP --impersonate/,
+    message: /rbac --group developers@example\.com --impersonate/,
   },
   'groups-too-large': { ...bad, code: 'groups-too-large', message: /restructure the groups/ },
   'headers-too-large': {

@@ -79,6 +79,20 @@ t.test('ids that are none are named, the others are ended', async (t) => {
   t.match(await run('sessions', 'kill', '../x'), { code: 1, err: /404|no live session/ });
 });
 
+t.test('the daemon is found by the flags that are given here, wherever they stand', async (t) => {
+  const state = ['--state-dir', join(folder, 'state')];
+  const elsewhere = { folder: join(folder, 'no-config'), stateDir: join(folder, 'nothing-here') };
+  for (const words of [
+    ['sessions', ...state, 'kill', 'nobody'],
+    ['sessions', 'kill', ...state, 'nobody'],
+    ['sessions', 'kill', 'nobody', ...state],
+    ['sessions', 'rejoin', 'nobody', ...state],
+  ]) {
+    t.match(await runCommand(words, elsewhere), { code: 1, err: /no (?:live )?session/ }, words.join(' '));
+  }
+  t.match(await runCommand(['sessions', 'kill', 'nobody'], elsewhere), { code: 1, err: /no daemon runs with/ });
+});
+
 t.test("only the hub's own token may do it", async (t) => {
   const { hubUrl } = demo.daemon;
   t.match(await client.askHub(hubUrl, '/-/sessions/x/kill', 'POST'), { status: 401 });

@@ -9,11 +9,17 @@ import { tellMissing } from '../support/missing.js';
 
 /** What a person reads. One line, and what names the way out. */
 const READ_OF_GET: readonly (readonly [ErrorName, RegExp])[] = [
-  ['agent-lost', /^Error from server \(ServiceUnavailable\): .*lost its connection.* kubectl logs -n gke-connect/],
+  [
+    'agent-lost',
+    /^Error from server \(ServiceUnavailable\): .*lost its connection.*straight to the cluster.* kubectl logs -n gke-connect/,
+  ],
   ['agent-missing', /^Error from server \(ServiceUnavailable\): .*kubectl get pods -n gke-connect/],
   ['agent-unhealthy', /^Error from server \(ServiceUnavailable\): .*kubectl describe pods -n gke-connect/],
-  ['agent-not-authorised', /^Error from server \(Forbidden\): .*rbac --user EMAIL --impersonate \| kubectl apply -f -/],
-  ['groups-not-authorised', /^Error from server \(Forbidden\): .*rbac --group GROUP --impersonate/],
+  [
+    'agent-not-authorised',
+    /^Error from server \(Forbidden\): .*rbac --user dev@example\.com --impersonate \| kubectl apply -f -/,
+  ],
+  ['groups-not-authorised', /^Error from server \(Forbidden\): .*rbac --group developers@example\.com --impersonate/],
   [
     'gateway-permission-denied',
     /^Error from server \(Forbidden\): .*gcloud projects add-iam-policy-binding demo-project/,
@@ -22,7 +28,7 @@ const READ_OF_GET: readonly (readonly [ErrorName, RegExp])[] = [
   ['groups-too-large', /^Error from server \(BadRequest\): .*gcloud identity groups/],
   ['membership-not-found', /^Error from server \(NotFound\): .*gcloud container fleet memberships list/],
   ['not-found-page', /^Error from server \(NotFound\): .*connect-gateway-proxy memberships --refresh/],
-  ['unknown-rejection', /^Error from server \(TooManyRequests\): .*connect-gateway-proxy sessions/],
+  ['unknown-rejection', /^Error from server \(TooManyRequests\): .*connect-gateway-proxy status/],
   ['unauthenticated', /^error: You must be logged in to the server \(.*gcloud auth print-access-token > \S+token/],
   ['rbac-denied', /^Error from server \(Forbidden\): pods is forbidden: User "dev@example\.com" cannot list resource/],
 ];

@@ -25,7 +25,7 @@ import './listener-leaks.js';
 
 /** A token source that hands out numbered tokens and counts refusals. */
 export class NumberedTokens implements TokenSource {
-  readonly description = 'numbered test tokens';
+  description = 'numbered test tokens';
   principal: Principal = { account: 'dev@example.com', chain: [], universe: 'googleapis.com' };
   readonly origin = 'adc';
   readonly renewal = 'run: gcloud auth login';

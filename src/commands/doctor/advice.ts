@@ -1,4 +1,5 @@
 import { CodedError, describeError } from '../../base/errors.js';
+import { PAST_GATEWAY } from '../../gateway/failure-row.js';
 import { type Finding, fail } from './check.js';
 
 /** A message of ours, parted into the cause and what to type. */
@@ -8,8 +9,9 @@ export function parted(message: string): { message: string; next?: string } {
   const verdict = /^(.*)\. To be fixed by (.*?): (.*)$/.exec(text);
   if (verdict !== null) {
     const [, what = '', who = '', fix = ''] = verdict;
-    const told = who === 'you' ? what : `${what}; to be fixed by ${who}`;
-    return { message: told, next: /(?:with|again|run): (.*)$/.exec(fix)?.[1] ?? fix };
+    const where = fix.startsWith(PAST_GATEWAY) ? ` ${PAST_GATEWAY.replace(/,$/, '')}` : '';
+    const told = who === 'you' ? what : `${what}; to be fixed by ${who}${where}`;
+    return { message: told, next: /(?:with|again|run|at): (.*)$/.exec(fix)?.[1] ?? fix };
   }
   // As credentials write what a person must do.
   const run = /^(.*?);?(?: or)? run: (.*)$/.exec(text);

@@ -13,8 +13,8 @@ const ASK_DEADLINE_MS = 3000;
 
 /** Google's own words, in the reason of a close or on the error channel, as what they mean; undefined for any others. */
 export function causeInWords(text: string, served: ServedMembership, ageMs: number): CodedError | undefined {
-  const { membership } = served;
-  const verdict = judgeStreamText(text, { membership: membership.alias, about: factsOf(membership), ageMs });
+  const { membership, tokens } = served;
+  const verdict = judgeStreamText(text, { membership: membership.alias, about: factsOf(membership, tokens), ageMs });
   return verdict === undefined ? undefined : errorOfVerdict(verdict);
 }
 

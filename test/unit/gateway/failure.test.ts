@@ -1,6 +1,6 @@
 import t from 'tap';
 import { type ErrorContext, type ErrorName, errorAnswer } from '../../../src/emulator/google/error-catalogue.js';
-import { judge, judgeStreamText, type UpstreamFailure } from '../../../src/gateway/failure.js';
+import { judge, judgeStreamText, type MembershipFacts, type UpstreamFailure } from '../../../src/gateway/failure.js';
 import { FAILURE_TABLE, UNTRANSLATED } from '../../../src/gateway/failure-table.js';
 
 const failure = (changes: Partial<UpstreamFailure>): UpstreamFailure => ({
@@ -85,14 +85,21 @@ const ROWS: readonly (readonly [
   ['agent-missing', {}, 'agent-missing', 503, 'ServiceUnavailable', /kubectl get pods -n gke-connect/],
   ['agent-unhealthy', {}, 'agent-unhealthy', 503, 'ServiceUnavailable', /kubectl describe pods -n gke-connect/],
   ['agent-terminated', {}, 'agent-connection-failed', 503, 'ServiceUnavailable', /at once and not at the usual cutoff/],
-  ['agent-not-authorised', {}, 'agent-may-not-impersonate', 403, 'Forbidden', /rbac --user EMAIL --impersonate/],
+  [
+    'agent-not-authorised',
+    {},
+    'agent-may-not-impersonate',
+    403,
+    'Forbidden',
+    /rbac --user dev@example\.com --impersonate/,
+  ],
   [
     'groups-not-authorised',
     {},
     'agent-may-not-impersonate-groups',
     403,
     'Forbidden',
-    /rbac --group GROUP --impersonate/,
+    /rbac --group developers@example\.com --impersonate/,
   ],
   ['api-disabled', {}, 'api-disabled', 403, 'Forbidden', /gcloud services enable .* --project=demo-project/],
   ['bad-request-page', {}, 'gateway-bad-request', 400, 'BadRequest', /Error 400 \(Bad Request\)/],
@@ -195,6 +202,222 @@ t.test('Google’s words are known in each of its forms', async (t) => {
   );
 });
 
+/** The documented words of gateway-facts 1.7 and of Google's guide, each with what differs from one report to the next. */
+const DOCUMENTED: readonly (readonly [code: string, status: number, generic: string, words: readonly string[]])[] = [
+  [
+    'agent-lost',
+    503,
+    'not_found',
+    [
+      'cannot connect to agent or connection unexpectedly terminated for (project: xxx, membership: xxx)',
+      'Cannot connect to agent or connection unexpectedly terminated for(project:42,membership:m)',
+    ],
+  ],
+  [
+    'agent-missing',
+    503,
+    'not_found',
+    [
+      'No active connections found for cluster (project: 12345, membership: my-cluster)',
+      'No active connections found for cluster(project: some-id, membership: my-cluster)',
+      'no active connections  found\nfor cluster (project: 1, membership: m)',
+    ],
+  ],
+  [
+    'stream-permission-denied',
+    403,
+    'permission_denied',
+    [
+      "Permission 'gkehub.gateway.stream' denied on resource 'projects/1/locations/global/memberships/m'",
+      "Permission'gkehub.gateway.stream' denied on resource",
+      'Permission "gkehub.gateway.stream" denied on resource "//connectgateway.googleapis.com/x" (or it may not exist).',
+    ],
+  ],
+  [
+    'gateway-permission-denied',
+    403,
+    'permission_denied',
+    ["Permission 'gkehub.gateway.get' denied on resource", "Permission 'gkehub.gateway.post' denied on 'projects/x'."],
+  ],
+  [
+    'stream-rbac-denied',
+    403,
+    'failed_precondition',
+    [
+      "failed to connect to the cluster's API Server with response (status=403 Forbidden, body={})",
+      "failed to connect to the cluster's API server with response (status = 403",
+      'failed to connect to the cluster’s API Server with response (status: 403 Forbidden)',
+    ],
+  ],
+  [
+    'stream-quota',
+    429,
+    'resource_exhausted',
+    [
+      'the active_streams quota of the gateway is exhausted',
+      'active_streams quota exhausted',
+      "Quota exceeded for quota metric 'Active streams' and limit 'Active streams per fleet' of service 'x'",
+    ],
+  ],
+  [
+    'cluster-error',
+    503,
+    'failed_precondition',
+    ['error encountered within the cluster', 'error encountered within\nthe cluster: dial tcp: refused'],
+  ],
+  [
+    'agent-connection-failed',
+    503,
+    'failed_precondition',
+    [
+      'agent connection failed/terminated',
+      'agent connection terminated',
+      'agent connection has been closed',
+      'connection to agent failed/terminated',
+      'connection to the agent was terminated',
+    ],
+  ],
+  [
+    'api-disabled',
+    403,
+    'permission_denied',
+    [
+      'Connect Gateway API has not been used in project 1234 before or it is disabled. Enable it by visiting https://console.developers.google.com/apis/api/connectgateway.googleapis.com/overview?project=1234 then retry.',
+    ],
+  ],
+  [
+    'groups-too-large',
+    400,
+    'invalid_argument',
+    [
+      'The size of the groups returned under the gke-security-groups group exceeds the 8KB HTTP header size limit. Restructure your group hierarchy and try again',
+    ],
+  ],
+];
+
+const RPC_NUMBERS: Readonly<Record<string, number>> = {
+  invalid_argument: 3,
+  not_found: 5,
+  permission_denied: 7,
+  resource_exhausted: 8,
+  failed_precondition: 9,
+};
+
+t.test('the documented words are known whatever form, status and content type they come in', async (t) => {
+  for (const [code, status, generic, all] of DOCUMENTED) {
+    for (const words of all) {
+      const rpc = generic.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+      const number = RPC_NUMBERS[generic] ?? 0;
+      const prefixed = `generic::${generic}: ${words}`;
+      const forms: Record<string, Partial<UpstreamFailure>> = {
+        'JSON of googleapis': { body: google(400, generic.toUpperCase(), words) },
+        'the same, with generic::': { body: google(400, generic.toUpperCase(), prefixed) },
+        'the same, without a canonical status': { body: JSON.stringify({ error: { code: 400, message: prefixed } }) },
+        'the same, as plain text': { body: google(404, 'NOT_FOUND', prefixed), contentType: 'text/plain' },
+        'the same, without a content type': { body: google(404, 'NOT_FOUND', prefixed), contentType: '' },
+        'the code as a word': { body: JSON.stringify({ error: { code: generic.toUpperCase(), message: words } }) },
+        'google.rpc.Status as grpc-gateway writes it': {
+          body: JSON.stringify({ code: number, message: words, details: [] }),
+        },
+        'as an older grpc-gateway wrote it': { body: JSON.stringify({ error: words, code: number, message: words }) },
+        'an error that is a word': { body: JSON.stringify({ error: prefixed }) },
+        'plain text': { body: prefixed, contentType: 'text/plain; charset=utf-8' },
+        'plain text of another gateway': {
+          body: `rpc error: code = ${rpc} desc = ${words}\n`,
+          contentType: 'text/plain',
+        },
+        'the words alone': { body: `${words}\n`, contentType: 'text/plain' },
+        'in capitals': { body: `generic::${generic.toUpperCase()}: ${words}`, contentType: 'text/plain' },
+        'an HTML page': {
+          body: `<!DOCTYPE html>\n<html lang=en><title>Error 400 (Bad Request)!!1</title><p>${prefixed.replaceAll("'", '&#39;')}</p>`,
+          contentType: 'text/html; charset=UTF-8',
+        },
+        'a Status of the gateway': {
+          body: JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', message: prefixed, code: 400 }),
+        },
+      };
+      for (const [form, changes] of Object.entries(forms)) {
+        for (const sent of [400, 404, 503]) {
+          const verdict = judge(failure({ status: sent, about: ABOUT, upgrade: 'websocket', ...changes }));
+          if (verdict.kind === 'answer' && verdict.code === code && verdict.status === status) continue;
+          t.fail(`${code}, ${form}, HTTP ${sent}: ${JSON.stringify(changes)}`, { verdict });
+        }
+      }
+      t.pass(`${code}: ${words}`);
+    }
+  }
+});
+
+t.test('what only the details of an error say is read too', async (t) => {
+  const detailed = (metadata: Record<string, string>): string =>
+    JSON.stringify({
+      error: {
+        code: 429,
+        status: 'RESOURCE_EXHAUSTED',
+        message: 'Quota exceeded.',
+        details: [{ '@type': 'type.googleapis.com/google.rpc.ErrorInfo', reason: 'RATE_LIMIT_EXCEEDED', metadata }],
+      },
+    });
+  t.match(
+    judge(failure({ status: 429, body: detailed({ quota_metric: 'connectgateway.googleapis.com/active_streams' }) })),
+    { code: 'stream-quota' },
+  );
+  t.match(judge(failure({ status: 429, body: detailed({ quota_metric: 'connectgateway.googleapis.com/requests' }) })), {
+    code: 'request-quota',
+  });
+  t.match(judge(failure({ status: 429, contentType: '', body: '' })), { code: 'request-quota', status: 429 });
+});
+
+t.test('a Status that quotes the gateway, and does not begin with its words, is the cluster’s', async (t) => {
+  const messages = [
+    'admission webhook "w" denied the request: cannot connect to agent',
+    'pods "agent connection failed" not found',
+    'Internal error occurred: failed calling webhook: generic::not_found: No active connections found for cluster',
+  ];
+  for (const message of messages) {
+    t.equal(judge(failure({ body: JSON.stringify({ kind: 'Status', message, code: 404 }) })).kind, 'pass', message);
+  }
+  for (const body of [
+    'Too many requests, please try again later.\n',
+    'error trying to reach service: EOF',
+    'Forbidden',
+  ]) {
+    t.equal(judge(failure({ status: 429, contentType: 'text/plain', body })).kind, 'pass', body);
+  }
+});
+
+t.test('commands name who asks, where that is known', async (t) => {
+  const at = (about: Partial<MembershipFacts>, name: ErrorName): string => {
+    const verdict = judge(failure({ ...errorAnswer(name, AT), about: { ...ABOUT, ...about } }));
+    return verdict.kind === 'answer' ? verdict.message : '';
+  };
+  const robot = { user: 'ci@p.iam.gserviceaccount.com', member: 'serviceAccount:ci@p.iam.gserviceaccount.com' };
+  t.match(at(robot, 'gateway-permission-denied'), `--member=${robot.member} --role=`);
+  t.match(at(robot, 'stream-rbac-denied'), `rbac --user ${robot.user} --streams-only`);
+  t.match(at(robot, 'groups-too-large'), `--member-email=${robot.user} `);
+  t.match(at({}, 'gateway-permission-denied'), '--member=user:EMAIL ');
+  // Whom the cluster itself has named is more than what is known here.
+  t.match(at(robot, 'agent-not-authorised'), 'rbac --user dev@example.com --impersonate');
+});
+
+t.test('a name that a shell would read as more than a name is in no command', async (t) => {
+  const message =
+    'users "x;reboot" is forbidden: User "system:serviceaccount:gke-connect:connect-agent-sa" cannot impersonate resource "users" in API group "" at the cluster scope';
+  const verdict = judge(failure({ status: 403, body: JSON.stringify({ kind: 'Status', message }) }));
+  t.match((verdict as { message: string }).message, /rbac --user EMAIL --impersonate \| kubectl apply -f -$/);
+});
+
+t.test('every row ends in a command that can be typed, or a page that can be opened, as it stands', async (t) => {
+  const place = { membership: 'prod', about: ABOUT, upgrade: 'spdy/3.1' };
+  for (const row of FAILURE_TABLE) {
+    t.match(
+      row.fix(place),
+      /(?:with|again|run): (?:connect-gateway-proxy|kubectl|gcloud) [^();]*$|at: https:\S+$/,
+      row.code,
+    );
+  }
+});
+
 t.test('the status that the API server gave the gateway is the client’s', async (t) => {
   const inner = (code: string): string =>
     google(
@@ -216,4 +439,16 @@ t.test('an agent connection that ends at once is trouble, after twenty minutes i
   t.match(at(0), { code: 'agent-connection-failed', status: 503 });
   t.match(at(21), { code: 'session-cutoff', message: /start it again/ });
   t.equal(judgeStreamText('going away', { membership: 'prod', ageMs: 0 }), undefined);
+  const stream = { membership: 'prod', ageMs: 25 * 60_000 };
+  for (const bare of [
+    'agent connection terminated',
+    'connection to the agent failed',
+    'generic::failed_precondition: agent connection failed/terminated',
+    JSON.stringify({ status: 'Failure', message: 'agent connection terminated' }),
+  ]) {
+    t.match(judgeStreamText(bare, stream), { code: 'session-cutoff' }, bare);
+  }
+  for (const own of ['my agent connection failed', JSON.stringify({ status: 'Failure', message: 'exit code 1' })]) {
+    t.equal(judgeStreamText(own, stream), undefined, own);
+  }
 });

@@ -143,3 +143,19 @@ t.test('discovery is told in text with 403, 500 or 502, and what the cluster say
   says((response) => response.writeHead(403, { 'Content-Type': 'application/json' }).end(own));
   t.equal((await ask(at, '/api')).body.toString(), own);
 });
+
+t.test('the command that a message ends in names the identity, as IAM does', async (t) => {
+  const { at, says } = await scene(t);
+  const message = "Permission 'gkehub.gateway.get' denied on resource 'x'";
+  const denied = JSON.stringify({ error: { code: 403, status: 'PERMISSION_DENIED', message } });
+  says((response) => response.writeHead(403, { 'Content-Type': 'application/json' }).end(denied));
+  for (const [description, member] of [
+    ['dev@example.com', 'user:dev@example.com'],
+    ['ci@p.iam.gserviceaccount.com (through dev@example.com)', 'serviceAccount:ci@p.iam.gserviceaccount.com'],
+    ['token file /run/token', 'user:EMAIL'],
+  ] as const) {
+    at.tokens.description = description;
+    const { message: told } = JSON.parse((await ask(at)).body.toString()) as { message: string };
+    t.match(told, ` --member=${member} --role=roles/gkehub.gatewayEditor`, description);
+  }
+});

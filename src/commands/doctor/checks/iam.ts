@@ -1,4 +1,5 @@
 import { describeError } from '../../../base/errors.js';
+import { iamMember, namedAccount } from '../../../credentials/principal.js';
 import { type Check, combined, type Finding, fail, ok, warn } from '../check.js';
 import { type Context, PERMISSIONS } from '../context.js';
 import type { Subject } from '../facts.js';
@@ -80,8 +81,7 @@ function isNeeded(
 }
 
 function grant(project: string, { principal, missing }: { principal: string; missing: readonly string[] }): string {
-  const who = /^[^\s@]+@[^\s@]+/.exec(principal)?.[0] ?? 'EMAIL';
-  const member = who.endsWith('.gserviceaccount.com') ? `serviceAccount:${who}` : `user:${who}`;
+  const member = iamMember(namedAccount(principal) ?? '') ?? 'user:EMAIL';
   const role =
     missing.length === 1 && missing[0] === LIST
       ? 'roles/gkehub.viewer'

@@ -1,5 +1,6 @@
 import { deadline } from '../../../base/deadline.js';
 import { mapLimited } from '../../../base/map-limited.js';
+import { namedAccount } from '../../../credentials/principal.js';
 import type { ClusterAnswer } from '../../../daemon/cluster-way.js';
 import { type AccessQuestion, accessReview, streamQuestions } from '../../../kubernetes/rbac-manifests.js';
 import { minorOf } from '../../../kubernetes/version.js';
@@ -51,7 +52,7 @@ async function streams(context: Context, subject: Subject, answer: ClusterAnswer
   const rights = missing.map(
     ({ verb, resource, subresource }) => `${verb} ${[resource, subresource].filter(Boolean).join('/')}`,
   );
-  const who = /^[^\s@]+@[^\s@]+/.exec(principal)?.[0] ?? 'EMAIL';
+  const who = namedAccount(principal) ?? 'EMAIL';
   return fail(
     `${principal} may not ${rights.join(', ')} in namespace ${namespace} (--namespace asks for another)`,
     `connect-gateway-proxy rbac --user ${who} --namespace ${namespace} --streams-only | kubectl --context ${alias} apply -f -`,
