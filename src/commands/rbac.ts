@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { CodedError, UsageError } from '../base/errors.js';
-import { namedAccount } from '../credentials/principal.js';
+import { namedAccount } from '../daemon/account-names.js';
 import type { MembershipView } from '../daemon/served-fleet.js';
 import type { AccessQuestion, RbacManifest, RbacScope, RbacSubject } from '../kubernetes/rbac-manifests.js';
 import {

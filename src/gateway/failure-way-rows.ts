@@ -57,7 +57,7 @@ export const WAY_ROWS: readonly FailureRow[] = [
       /cannot connect to (?:the )?(?:connect )?agent|connection unexpectedly terminated/i.test(text),
     what: ({ membership }) => `the Connect agent of membership ${membership} has lost its connection to Google`,
     who: CLUSTER_ADMIN,
-    fix: () => `${PAST_GATEWAY} look at the agent with: ${AGENT_LOGS}`,
+    fix: () => `${PAST_GATEWAY} look at the agent, with: ${AGENT_LOGS}`,
   },
   {
     ...agentIsLost,

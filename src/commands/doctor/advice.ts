@@ -1,5 +1,4 @@
 import { CodedError, describeError } from '../../base/errors.js';
-import { PAST_GATEWAY } from '../../gateway/failure-row.js';
 import { type Finding, fail } from './check.js';
 
 /** A message of ours, parted into the cause and what to type. */
@@ -9,7 +8,7 @@ export function parted(message: string): { message: string; next?: string } {
   const verdict = /^(.*)\. To be fixed by (.*?): (.*)$/.exec(text);
   if (verdict !== null) {
     const [, what = '', who = '', fix = ''] = verdict;
-    const where = fix.startsWith(PAST_GATEWAY) ? ` ${PAST_GATEWAY.replace(/,$/, '')}` : '';
+    const where = /^ in a context [^,]+, not through the gateway(?=, )/.exec(` ${fix}`)?.[0] ?? '';
     const told = who === 'you' ? what : `${what}; to be fixed by ${who}${where}`;
     return { message: told, next: /(?:with|again|run|at): (.*)$/.exec(fix)?.[1] ?? fix };
   }

@@ -1,5 +1,5 @@
 import { describeError } from '../../../base/errors.js';
-import { iamMember, namedAccount } from '../../../credentials/principal.js';
+import { iamMember, namedAccount } from '../../../daemon/account-names.js';
 import { type Check, combined, type Finding, fail, ok, warn } from '../check.js';
 import { type Context, PERMISSIONS } from '../context.js';
 import type { Subject } from '../facts.js';

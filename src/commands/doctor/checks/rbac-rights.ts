@@ -1,6 +1,6 @@
 import { deadline } from '../../../base/deadline.js';
 import { mapLimited } from '../../../base/map-limited.js';
-import { namedAccount } from '../../../credentials/principal.js';
+import { namedAccount } from '../../../daemon/account-names.js';
 import type { ClusterAnswer } from '../../../daemon/cluster-way.js';
 import { type AccessQuestion, accessReview, streamQuestions } from '../../../kubernetes/rbac-manifests.js';
 import { minorOf } from '../../../kubernetes/version.js';
