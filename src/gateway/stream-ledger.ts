@@ -54,6 +54,11 @@ export class StreamLedger {
     this.#o = options;
   }
 
+  /** How long a stream is waited for. */
+  get queueMs(): number {
+    return this.#o.queueMs;
+  }
+
   /** Rejects with a CodedError (429) when no stream has become free in time. */
   acquire(request: StreamRequest): Promise<StreamLease> {
     const { signal } = request;
@@ -138,23 +143,27 @@ export class StreamLedger {
 
   #exhausted({ project, projectId }: QuotaProject): CodedError {
     const { limit, queueMs } = this.#o;
-    const { holders } = this.use(project);
-    const oldestFirst = [...holders].sort((a, b) => b.ageMs - a.ageMs);
-    const named = oldestFirst.map(
-      ({ sessions, kind, target, ageMs }) => `${sessions.join('+')} (${kind} ${target}, ${age(ageMs)})`,
-    );
-    const [oldest] = oldestFirst;
+    const { names, oldest } = namesOfHolders(this.use(project).holders);
     return new CodedError({
       code: 'streams-exhausted',
       message:
         `connect-gateway-proxy: all ${limit} streams of fleet host project ${projectId ?? project} are in use, and none ended within ${age(queueMs)}. ` +
-        `They are held by the sessions ${named.join(', ')}. ` +
-        `End one with: connect-gateway-proxy sessions kill ${oldest?.sessions[0] ?? 'ID'}`,
+        `They are held by the sessions ${names}. ` +
+        `End one with: connect-gateway-proxy sessions kill ${oldest ?? 'ID'}`,
       retry: 'later',
       // Without Retry-After: kubectl would wait ten times as long in silence.
       answer: { status: 429, reason: 'TooManyRequests' },
     });
   }
+}
+
+/** `3z6wn4g8 (exec default/box, 4m0s), …`, the oldest first, and its session's id. */
+export function namesOfHolders(holders: StreamUse['holders']): { names: string; oldest: string | undefined } {
+  const oldestFirst = [...holders].sort((a, b) => b.ageMs - a.ageMs);
+  const names = oldestFirst.map(
+    ({ sessions, kind, target, ageMs }) => `${sessions.join('+')} (${kind} ${target}, ${age(ageMs)})`,
+  );
+  return { names: names.join(', '), oldest: oldestFirst[0]?.sessions[0] };
 }
 
 function age(ms: number): string {

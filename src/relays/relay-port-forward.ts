@@ -2,6 +2,8 @@ import { headerTokens } from '../base/flat-headers.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
 import type { RemoteProtocol } from '../kubernetes/remote-command.js';
 import { chooseRemoteProtocol } from '../kubernetes/remote-command.js';
+import { askForStream } from './ask-for-stream.js';
+import { refusedAnswer } from './judge-refusal.js';
 import { acceptWebSocket } from './port-forward/accept-web-socket.js';
 import { forwardedPorts, serveChannelFront, withoutPorts } from './port-forward/channel-front.js';
 import { spdyOverSocket, spdyOverWebSocket } from './port-forward/local-transport.js';
@@ -46,25 +48,31 @@ export async function relayPortForward(tools: RelayTools, call: UpgradeCall): Pr
     }
     const book = books.get(tools) ?? new TunnelBook(tools);
     books.set(tools, book);
-    const joined = await book.join(
-      {
-        served: call.served,
-        target: withoutPorts(call.target),
-        headers: call.request.rawHeaders,
-        session: call.session,
-        log: call.log,
+    const signal = AbortSignal.any([call.signal, clientGone.signal]);
+    const client = {
+      served: call.served,
+      target: withoutPorts(call.target),
+      headers: call.request.rawHeaders,
+      session: call.session,
+      log: call.log,
+    };
+    const joined = await askForStream(tools, call, {
+      api,
+      signal,
+      ask: async () => {
+        const tried = await book.join(client, signal);
+        return tried.kind === 'refused' ? refusedAnswer(tried.response) : tried;
       },
-      AbortSignal.any([call.signal, clientGone.signal]),
-    );
+    });
     if (joined.kind === 'refused') {
-      const { response } = joined;
-      const status = response.statusCode ?? 502;
-      if (form.rawIfRefused && (status === 400 || status === 403)) {
-        response.destroy();
+      const { status, body, judged } = joined;
+      const usedUp = judged.verdict.kind === 'answer' && judged.verdict.code === 'stream-quota';
+      if (form.rawIfRefused && !usedUp && (status === 400 || status === 403)) {
+        body.destroy();
         await relayUpgrade(tools, call);
         return;
       }
-      await relayRefusal(call, api, { kind: 'refused', status, headers: response.rawHeaders, body: response });
+      await relayRefusal(call, api, joined);
       return;
     }
     const { lease } = joined;

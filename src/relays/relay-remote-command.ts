@@ -7,7 +7,9 @@ import type { RemoteProtocol } from '../kubernetes/remote-command.js';
 import { CHANNEL, channelMessage, chooseRemoteProtocol, formatRemoteStatus } from '../kubernetes/remote-command.js';
 import { lostSessionStatus, parseRemoteSession } from '../kubernetes/remote-session.js';
 import { statusOfError } from '../kubernetes/status.js';
+import { askForStream } from './ask-for-stream.js';
 import { ownAnswer, refusalOf } from './failure-answer.js';
+import { type RefusedAnswer, refusedAnswer } from './judge-refusal.js';
 import { failUpgrade, refuse, relayRefusal, relayUpgrade, type UpgradeCall } from './relay-upgrade.js';
 import { acceptWebSocket } from './remote-command/accept-web-socket.js';
 import { protocolOf, type RemoteCommandClient, WebSocketCommandClient } from './remote-command/client.js';
@@ -73,21 +75,22 @@ async function relay(tools: RelayTools, call: UpgradeCall, kind: Kind): Promise<
   call.socket.once('close', onClose);
   try {
     const signal = AbortSignal.any([call.signal, clientGone.signal]);
-    const surviving = await relaySurvivingExec(tools, { call, api, signal, accept: kind.accept });
-    if (surviving.kind === 'carried') return;
     const { served, target, session } = call;
     const upstreamCall = { served, target, headers: call.request.rawHeaders, session };
-    const dialled =
-      surviving.kind === 'refused'
-        ? surviving
-        : await dialInTurn((offered) => dialRemoteCommand(tools, upstreamCall, offered, signal), kind.offers);
+    const ask = async (): Promise<{ kind: 'carried' } | RefusedAnswer | Extract<Dialled, { kind: 'open' }>> => {
+      const surviving = await relaySurvivingExec(tools, { call, api, signal, accept: kind.accept });
+      if (surviving.kind === 'carried') return { kind: 'carried' };
+      if (surviving.kind === 'refused') return refusedAnswer(surviving.response);
+      const dialled = await dialInTurn(
+        (offered) => dialRemoteCommand(tools, upstreamCall, offered, signal),
+        kind.offers,
+      );
+      return dialled.kind === 'refused' ? refusedAnswer(dialled.response) : dialled;
+    };
+    const dialled = await askForStream(tools, call, { api, signal, ask });
+    if (dialled.kind === 'carried') return;
     if (dialled.kind === 'refused') {
-      await relayRefusal(call, api, {
-        kind: 'refused',
-        status: dialled.response.statusCode ?? 502,
-        headers: dialled.response.rawHeaders,
-        body: dialled.response,
-      });
+      await relayRefusal(call, api, dialled);
       return;
     }
     const redial = (offered: readonly string[], over: AbortSignal): Promise<Dialled> =>

@@ -10,10 +10,12 @@ import { dialUpgrade } from '../gateway/upgrade-upstream.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
 import { parseApiRequest } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
+import { askForStream } from './ask-for-stream.js';
 import { credentialHeaders } from './credential-headers.js';
 import { heldBy, streamDialer } from './dial-stream.js';
 import { ownAnswer, type Refusal, refusalHead, refusalOf, writeRefusal } from './failure-answer.js';
-import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
+import { answerOfVerdict } from './failure-body.js';
+import { type Judged, judgeRefusal, type RefusedAnswer } from './judge-refusal.js';
 import type { RelayCall, RelayTools } from './served-membership.js';
 import type { Session } from './sessions.js';
 import { assertWithinHeaderLimit, requestHeaders, responseHeaders } from './upstream-headers.js';
@@ -41,16 +43,15 @@ export async function relayUpgrade(tools: RelayTools, call: UpgradeCall): Promis
   call.socket.once('close', onClose);
   try {
     const upgradeHeaders = ['Connection', 'Upgrade', 'Upgrade', headerValue(call.request.rawHeaders, 'upgrade') ?? ''];
-    const answer = await askUpstream(tools, call, {
-      extraHeaders: upgradeHeaders,
-      signal: AbortSignal.any([call.signal, clientGone.signal]),
-    });
-    if (answer.kind === 'refused') {
+    const signal = AbortSignal.any([call.signal, clientGone.signal]);
+    const ask = async (): Promise<AnsweredUpgrade> => {
+      const asked = await askUpstream(tools, call, { extraHeaders: upgradeHeaders, signal });
       // HTTP lets a server answer as if it had not been asked to upgrade.
-      if (answer.status < 400) await passOn(call, answer, new Uint8Array());
-      else await relayRefusal(call, api, answer);
-      return;
-    }
+      return asked.kind === 'refused' && asked.status < 400 ? { kind: 'plain', answer: asked } : asked;
+    };
+    const answer = await askForStream(tools, call, { api, signal, ask });
+    if (answer.kind === 'plain') return await passOn(call, answer.answer, new Uint8Array());
+    if (answer.kind === 'refused') return await relayRefusal(call, api, answer);
     await splice(tools, call, api, answer);
   } catch (error) {
     if (clientGone.signal.aborted) return;
@@ -59,6 +60,10 @@ export async function relayUpgrade(tools: RelayTools, call: UpgradeCall): Promis
     call.socket.off('close', onClose);
   }
 }
+
+type AnsweredUpgrade =
+  | (UpgradeAnswer & { readonly judged?: Judged })
+  | { readonly kind: 'plain'; readonly answer: RefusedAnswer };
 
 /** Dials with the current token; a 401 is tried once more with a new one, since nothing of the stream has been sent. */
 export async function askUpstream(
@@ -111,45 +116,6 @@ export function refuse(call: UpgradeCall, refusal: Refusal): void {
   writeRefusal(call.socket, refusal);
 }
 
-type RefusedAnswer = Extract<UpgradeAnswer, { kind: 'refused' }>;
-
-/** What a refusal means, and as much of its body as it took to know. */
-interface Judged {
-  readonly verdict: ReturnType<typeof judgeFailure>;
-  readonly status: number;
-  readonly body: Uint8Array;
-  /** That is all of it. */
-  readonly whole: boolean;
-}
-
-async function judgeRefusal(call: UpgradeCall, api: ApiRequest, refusal: RefusedAnswer): Promise<Judged> {
-  const collected = new FailureBody();
-  let whole = true;
-  try {
-    for await (const chunk of refusal.body.iterator({ destroyOnReturn: false })) {
-      whole = !collected.add(chunk as Buffer);
-      if (!whole) break;
-    }
-  } catch {
-    // What came of the body is enough: the status says that the upgrade is refused.
-  }
-  const body = collected.bytes();
-  const { membership, tokens } = call.served;
-  // Below 400 an answer that is not 101 makes no sense to a client that asked for a stream of a pod.
-  const status = refusal.status < 400 ? 502 : refusal.status;
-  const verdict = judgeFailure({
-    status,
-    headers: refusal.headers,
-    body,
-    request: api,
-    membership: membership.alias,
-    about: membership,
-    tokens,
-    upgrade: upgradeAsked(call, api),
-  });
-  return { verdict, status, body, whole };
-}
-
 /** Upstream's refusal as the client's answer: its status, and a `Status` body where upstream sent none. */
 export async function relayRefusal(
   call: UpgradeCall,
@@ -190,12 +156,6 @@ async function passOn(call: UpgradeCall, { status, headers, body }: RefusedAnswe
   await pipeline(body, call.socket).catch((error: unknown) =>
     call.log.info({}, `an answer broke: ${describeError(error)}`),
   );
-}
-
-/** What upstream was asked to upgrade to: the streams of pods are spoken over WebSocket there, whatever the client speaks. */
-function upgradeAsked({ request }: UpgradeCall, { kind }: ApiRequest): string {
-  if (kind === 'exec' || kind === 'attach' || kind === 'port-forward') return 'websocket';
-  return headerValue(request.rawHeaders, 'upgrade') ?? '';
 }
 
 /** One side has ended: what it sent before must still reach the other. */

@@ -198,8 +198,8 @@ async function count(): Promise<string> {
 /** While the fault is in force every call to the membership meets it. */
 async function during<T>(answer: ErrorName, act: () => Promise<T>): Promise<T> {
   const id = demo.emulator.faults.add({ answer, membership: MEMBERSHIP });
-  // Before the quota is given up, a minute passes.
-  const speed = answer === 'request-quota' ? 100 : 5;
+  // Before the one quota is given up, a minute passes; before the other, a few seconds.
+  const speed = answer === 'request-quota' ? 100 : answer === 'stream-quota' ? 20 : 5;
   try {
     return await clock.faster(speed, act);
   } finally {

@@ -123,3 +123,65 @@ t.test('clients that share a tunnel count once, under all their names', async (t
   t.strictSame([...(streams.holders[0]?.sessions ?? [])].sort(), (await sessions()).map(({ id }) => id).sort());
   for (const socket of forwards) socket.terminate();
 });
+
+/** Lets time pass until `promise` is settled. */
+async function passUntil<T>(promise: Promise<T>): Promise<T> {
+  let settled = false;
+  const watched = promise.finally(() => {
+    settled = true;
+  });
+  while (!settled) {
+    clock.advance(100);
+    await use();
+  }
+  return await watched;
+}
+
+t.test('one that Google still counts as in use is asked for again, in every form', async (t) => {
+  await until(({ active }) => active === 0);
+  for (const [what, target, protocol] of [
+    ['exec', SLEEP, 'v5.channel.k8s.io'],
+    ['port-forward', `${POD}/portforward?ports=8080`, 'v4.channel.k8s.io'],
+    ['a WebSocket of a workload', '/api/v1/namespaces/default/services/hello/proxy/', 'chat'],
+  ] as const) {
+    const before = demo.emulator.requests.length;
+    demo.emulator.faults.add({ answer: 'stream-quota', match: 'upgrade', times: 2 });
+    const socket = client.webSocket(target, protocol);
+    const told = await passUntil(outcome(socket));
+    if (told !== 'open') t.notMatch(told.body, /active_streams/, `${what}: the workload has spoken`);
+    const upgrades = demo.emulator.requests.slice(before).filter(({ kind }) => kind === 'upgrade');
+    t.strictSame(
+      upgrades.map(({ status }) => status).slice(0, 2),
+      [429, 429],
+      `${what}: two refusals that nobody was told of`,
+    );
+    t.equal(upgrades.length, 3, what);
+    socket.terminate();
+  }
+  await until(({ active }) => active === 0);
+});
+
+t.test('what Google goes on to refuse is told with the streams that this machine has', async (t) => {
+  const held = [client.webSocket(SLEEP), client.webSocket(SLEEP)];
+  await Promise.all(held.map((socket) => once(socket, 'open')));
+  const ids = (await sessions()).map(({ id }) => id);
+  demo.emulator.faults.add({ answer: 'stream-quota', match: 'upgrade' });
+  const from = clock.monotonic();
+  const refused = await passUntil(outcome(client.webSocket(SLEEP)));
+  if (refused === 'open') throw new Error('it was let in');
+  t.ok(clock.monotonic() - from <= 8000, 'soon');
+  const { message, details } = JSON.parse(refused.body) as {
+    message: string;
+    details: { causes: { reason: string }[] };
+  };
+  t.equal(details.causes[0]?.reason, 'stream-quota');
+  t.match(message, /this machine holds 2 of them: \S+ \(exec default\/box, \d+s\), \S+ \(exec default\/box, \d+s\);/);
+  for (const id of ids) t.match(message, id);
+  t.match(message, /connect-gateway-proxy sessions kill \S+ ends the oldest\. To be fixed by you: /);
+  for (const socket of held) socket.terminate();
+  await until(({ active }) => active === 0);
+  const alone = await passUntil(outcome(client.webSocket(SLEEP)));
+  demo.emulator.faults.clear();
+  if (alone === 'open') throw new Error('it was let in');
+  t.match(alone.body, /none of them is held by this machine\. To be fixed by you: /);
+});

@@ -45,7 +45,8 @@ const READ_OF_EXEC: readonly (readonly [ErrorName, RegExp])[] = [
 const folder = mkdtempSync(join(tmpdir(), 'cgp-failures-'));
 let demo: DemoDaemon;
 t.before(async () => {
-  demo = await startDemoDaemon({ folder });
+  // Whoever is refused for the streams' quota has waited for them before.
+  demo = await startDemoDaemon({ folder, flags: { 'streams.queue': '200ms' } });
 });
 t.teardown(async () => {
   await demo.close();

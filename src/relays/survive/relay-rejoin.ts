@@ -3,6 +3,7 @@ import { parseApiRequest } from '../../kubernetes/api-request.js';
 import { parseRemoteSession } from '../../kubernetes/remote-session.js';
 import { statusOfError } from '../../kubernetes/status.js';
 import { ownAnswer, refusalOf } from '../failure-answer.js';
+import { refusedAnswer } from '../judge-refusal.js';
 import { failUpgrade, refuse, relayRefusal, type UpgradeCall } from '../relay-upgrade.js';
 import { acceptWebSocket } from '../remote-command/accept-web-socket.js';
 import { WebSocketCommandClient } from '../remote-command/client.js';
@@ -37,8 +38,7 @@ export async function relayRejoin(tools: RelayTools, call: UpgradeCall, record: 
     const held = tools.held.again(record);
     const dialled = await dialJoin(tools, call, signal);
     if (dialled.kind === 'refused') {
-      const { statusCode: status = 502, rawHeaders: headers } = dialled.response;
-      await relayRefusal(call, api, { kind: 'refused', status, headers, body: dialled.response });
+      await relayRefusal(call, api, refusedAnswer(dialled.response));
       return;
     }
     const { upstream } = dialled;
