@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { describeError } from '../base/errors.js';
+import { CodedError, describeError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
 import { headerValue, withoutHeaders } from '../base/flat-headers.js';
 import type { UpgradeAnswer } from '../gateway/upgrade-upstream.js';
@@ -107,6 +107,7 @@ export async function askUpstream(
 }
 
 export function failUpgrade(call: UpgradeCall, api: ApiRequest, error: unknown): void {
+  call.session.end(`refused: ${error instanceof CodedError ? error.code : describeError(error)}`);
   call.log.warn({ kind: api.kind }, describeError(error));
   refuse(call, refusalOf(ownAnswer(statusOfError(error), api), call.id));
 }
@@ -123,10 +124,9 @@ export async function relayRefusal(
   refusal: RefusedAnswer & { readonly judged?: Judged },
 ): Promise<void> {
   const { verdict, status, body, whole } = refusal.judged ?? (await judgeRefusal(call, api, refusal));
-  call.log.info(
-    { kind: api.kind, upstreamStatus: refusal.status, code: verdict.kind === 'pass' ? 'cluster' : verdict.code },
-    'upgrade refused',
-  );
+  const code = verdict.kind === 'pass' ? 'cluster' : verdict.code;
+  call.log.info({ kind: api.kind, upstreamStatus: refusal.status, code }, 'upgrade refused');
+  call.session.end(`refused: ${verdict.kind === 'pass' ? `by the cluster (HTTP ${refusal.status})` : code}`);
   if (verdict.kind === 'pass' && !whole) {
     await passOn(call, { ...refusal, status }, body);
     return;
@@ -200,6 +200,7 @@ function splice(
       client.destroy();
       upstream.destroy();
       const ms = Math.round(tools.clock.monotonic() - startedAt);
+      call.session.end(reason);
       call.log.info({ kind: api.kind, reason, ms, bytesUp, bytesDown }, 'stream ended');
       resolve();
     };

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import t from 'tap';
 import { CHECK_IDS } from '../../src/commands/doctor/check.js';
 import { CHECKS } from '../../src/commands/doctor/checks.js';
@@ -149,6 +150,25 @@ t.test('a healthy set-up: every check is well, one line each, and the exit code 
   const asked = scene.emulator.requests.filter(({ target }) => target.includes('/exec'));
   t.ok(asked.length > 0);
   for (const { target } of asked) t.match(target, /no-pod\/exec\?/, 'nothing runs in anybody’s container');
+});
+
+t.test('a project that cannot be asked is no failure where the clusters answer', async (t) => {
+  const { url } = scene.emulator;
+  const endpoints = { gkehub: url, connectgateway: url, iamcredentials: url, cloudresourcemanager: `${url}/nobody` };
+  const elsewhere = await scene.machine(t, {
+    settings: { endpoints: { ...endpoints, caFile: join(machine.folder, 'ca.pem') } },
+  });
+  const report = await elsewhere.report([EDGE]);
+  t.equal(report.healthy, true);
+  t.match(report.first, {
+    id: 'iam',
+    status: 'warn',
+    message: /the permissions in demo-project could not be asked for/,
+  });
+  t.match(
+    report.checks.find(({ id }) => id === 'round-trip'),
+    { status: 'ok' },
+  );
 });
 
 for (const row of ROWS) {

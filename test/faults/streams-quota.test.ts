@@ -183,5 +183,7 @@ t.test('what Google goes on to refuse is told with the streams that this machine
   const alone = await passUntil(outcome(client.webSocket(SLEEP)));
   demo.emulator.faults.clear();
   if (alone === 'open') throw new Error('it was let in');
+  const { ended } = JSON.parse((await client.askHub(demo.daemon.hubUrl, '/-/sessions', 'GET')).body) as SessionReport;
+  t.equal(ended[0]?.reason, 'refused: stream-quota', 'which sessions --ended shows');
   t.match(alone.body, /none of them is held by this machine\. To be fixed by you: /);
 });

@@ -39,7 +39,9 @@ async function permissions(context: Context, project: string): Promise<Finding[]
   } catch (error) {
     const message = describeError(error);
     const next = `gcloud projects describe ${project}`;
-    if (disabledService(error) !== undefined || !/HTTP (?:403|404)\b/.test(message)) {
+    const isKept = /HTTP (?:403|404)\b/.test(message);
+    // Whoever gets through to the clusters sees enough of the project.
+    if (disabledService(error) !== undefined || !isKept || (await reachesSome(context, project))) {
       return [warn(`the permissions in ${project} could not be asked for: ${message}`, next)];
     }
     const unseen = `project ${project} is not there, or not for this identity to see: ${message}`;
@@ -58,13 +60,22 @@ async function permissions(context: Context, project: string): Promise<Finding[]
   }
   const hint = missing.includes(GET)
     ? ''
-    : "; or, where that is meant, set the memberships' policy to no-exec or read-only";
+    : " (where that is meant, set the memberships' policy to no-exec or read-only)";
   return [
-    fail(`${principal} lacks ${missing.join(', ')} in ${project}${hint}`, given, {
+    fail(`${principal} lacks ${missing.join(', ')} in ${project}${hint}; to be fixed by the project's owner`, given, {
       code: 'iam-missing',
       ...(stops ? {} : { goesOn: true }),
     }),
   ];
+}
+
+async function reachesSome(context: Context, project: string): Promise<boolean> {
+  const reaches = await context.reaches();
+  const subjects = (await context.memberships()).filter((one) => one.project === project || one.projectId === project);
+  return subjects.some(({ name }) => {
+    const answer = reaches.get(name);
+    return answer !== undefined && answer.trouble === undefined;
+  });
 }
 
 /** What a policy keeps from everybody is not missed. */
