@@ -76,10 +76,10 @@ function identities({ memberships, now }: StatusFacts): string[] {
   });
 }
 
-function quotaText({ project, streams, requests }: QuotaUse): string {
+function quotaText({ project, projectId = project, streams, requests }: QuotaUse): string {
   const waiting = (count: number): string => (count === 0 ? '' : `, ${count} waiting`);
   return (
-    `project ${project}: ${streams.active} of ${streams.limit} streams${waiting(streams.waiting)}; ` +
+    `project ${projectId}: ${streams.active} of ${streams.limit} streams${waiting(streams.waiting)}; ` +
     `${requests.lastMinute} of ${requests.perMinute} requests in the last minute${waiting(requests.waiting)}`
   );
 }

@@ -5,6 +5,7 @@ import { StreamLedger, type StreamUse } from './stream-ledger.js';
 export interface QuotaUse {
   /** Number of the fleet host project. */
   readonly project: string;
+  readonly projectId?: string;
   readonly requests: RequestUse;
   readonly streams: StreamUse;
 }
@@ -26,11 +27,12 @@ export class QuotaLedger {
 
   /** Of the projects that something was asked of. */
   use(): QuotaUse[] {
-    const projects = new Set([...this.requests.projects(), ...this.streams.projects()]);
-    return [...projects].map((project) => ({
-      project,
-      requests: this.requests.use(project),
-      streams: this.streams.use(project),
+    const unnamed = this.streams.projects().map((project) => ({ project }));
+    const projects = new Map([...unnamed, ...this.requests.projects()].map((one) => [one.project, one]));
+    return [...projects.values()].map((one) => ({
+      ...one,
+      requests: this.requests.use(one.project),
+      streams: this.streams.use(one.project),
     }));
   }
 }

@@ -52,11 +52,11 @@ export class RequestPacer {
    * CodedError (429) when a minute's worth of requests wait; an urgent one only when as many urgent ones do.
    */
   enter(turn: Turn, go: () => void): () => void {
-    return this.#line(turn.project.project).enter(turn, go);
+    return this.#line(turn.project).enter(turn, go);
   }
 
   /** Google has refused a request of the project for its quota: somebody else uses it too. */
-  refused({ project }: QuotaProject): void {
+  refused(project: QuotaProject): void {
     this.#line(project).refused();
   }
 
@@ -64,15 +64,15 @@ export class RequestPacer {
     return this.#lines.get(project)?.use() ?? { perMinute: this.#perMinute, lastMinute: 0, waiting: 0, refused: 0 };
   }
 
-  projects(): string[] {
-    return [...this.#lines.keys()];
+  projects(): QuotaProject[] {
+    return [...this.#lines.values()].map(({ project }) => project);
   }
 
-  #line(project: string): Line {
-    let line = this.#lines.get(project);
+  #line(project: QuotaProject): Line {
+    let line = this.#lines.get(project.project);
     if (line === undefined) {
-      line = new Line({ clock: this.#clock, perMinute: this.#perMinute });
-      this.#lines.set(project, line);
+      line = new Line({ project, clock: this.#clock, perMinute: this.#perMinute });
+      this.#lines.set(project.project, line);
     }
     return line;
   }
@@ -85,6 +85,7 @@ interface Waiting {
 
 /** The requests of one project. */
 class Line {
+  readonly project: QuotaProject;
   readonly #clock: Clock;
   readonly #perMinute: number;
   readonly #burst: number;
@@ -102,7 +103,10 @@ class Line {
   #refused = 0;
   #cancelTimer: (() => void) | undefined;
 
-  constructor(options: { clock: Clock; perMinute: number }) {
+  constructor(options: { project: QuotaProject; clock: Clock; perMinute: number }) {
+    const { project, projectId } = options.project;
+    // A membership is that and more.
+    this.project = { project, ...(projectId === undefined ? {} : { projectId }) };
     this.#clock = options.clock;
     this.#perMinute = options.perMinute;
     this.#burst = Math.max(1, Math.floor(options.perMinute * BURST_PART));

@@ -25,7 +25,7 @@ t.test('quota: all streams are held, and doctor takes none', async (t) => {
   const report = await machine.report(['prod']);
   assertFirst(t, report, {
     first: 'quota',
-    message: /1 of 1 streams of project 123456789012 are in use/,
+    message: /1 of 1 streams of project demo-project are in use/,
     next: /^connect-gateway-proxy sessions kill \S+$/,
   });
   t.match(

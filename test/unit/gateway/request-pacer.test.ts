@@ -89,7 +89,7 @@ t.test('who leaves the line takes no turn; other projects have lines of their ow
   t.strictSame(line.left, ['a', 'other']);
   line.clock.advance(60_000);
   t.strictSame(line.left, ['a', 'other', 'b']);
-  t.strictSame(line.pacer.projects(), [PROJECT.project, '2']);
+  t.strictSame(line.pacer.projects(), [PROJECT, { project: '2' }]);
 });
 
 t.test('a flood in the background is refused, a write beside it is not', async (t) => {

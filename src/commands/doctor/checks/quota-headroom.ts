@@ -19,14 +19,14 @@ export const quotaHeadroom: Check = {
     if (report === undefined) return notChecked('needs a running daemon, which counts');
     const found = report.projects.flatMap(use);
     const told = report.projects.map(
-      ({ project, streams, requests }) =>
-        `project ${project}: ${streams.active} of ${streams.limit} streams, ${requests.lastMinute} of ${requests.perMinute} requests in the last minute`,
+      ({ project, projectId = project, streams, requests }) =>
+        `project ${projectId}: ${streams.active} of ${streams.limit} streams, ${requests.lastMinute} of ${requests.perMinute} requests in the last minute`,
     );
     return combined(found) ?? ok(told.join('; ') || 'nothing is in use');
   },
 };
 
-function use({ project, streams, requests }: QuotaUse): Finding[] {
+function use({ project: number, projectId: project = number, streams, requests }: QuotaUse): Finding[] {
   const oldest = [...streams.holders].sort((a, b) => b.ageMs - a.ageMs)[0]?.sessions[0] ?? 'ID';
   const full = streams.active >= streams.limit;
   const held = `${streams.active} of ${streams.limit} streams of project ${project} are in use${streams.waiting > 0 ? `, ${streams.waiting} wait` : ''}`;
