@@ -330,6 +330,34 @@ story('a first answer that tells of trouble is tried again, then passed on', asy
   t.strictSame(client.inbox.of(3), [trouble]);
 });
 
+story('what Google closes for good, again and again, ends the session with its verdict', async (t, scene) => {
+  const { client, up } = await begin(scene, SHELL);
+  const said = "generic::permission_denied: Permission 'gkehub.gateway.stream' denied on resource";
+  up.webSocket.close(1008, said);
+  for (let i = 0; i < 2; i++) (await scene.upstream()).webSocket.close(1008, said);
+  t.equal(await client.closed, 1000);
+  t.match(failure(client), { code: 403, reason: 'Forbidden', message: /may not open streams.*gatewayAdmin/ });
+});
+
+for (const [said, code] of [
+  ["generic::permission_denied: Permission 'gkehub.gateway.stream' denied", 'stream-permission-denied'],
+  ['generic::resource_exhausted: active_streams quota of the gateway is exhausted', 'stream-quota'],
+  ['generic::failed_precondition: error encountered within the cluster', 'cluster-error'],
+  ['agent connection terminated', 'agent-connection-failed'],
+  [
+    "generic::failed_precondition: failed to connect to the cluster's API Server with response (status=403",
+    'stream-rbac-denied',
+  ],
+  ['cannot connect to agent or connection unexpectedly terminated for (project: 1, membership: prod)', 'agent-lost'],
+] as const) {
+  story(`a command whose stream is closed with words of ${code} ends with that`, async (t, scene) => {
+    const { client, up } = await begin(scene, 'exec?command=make&stdout=true');
+    up.webSocket.close(1011, said);
+    t.equal(await client.closed, 1000);
+    t.match(failure(client), { details: { causes: [{ reason: code }] } });
+  });
+}
+
 story('what the cluster refuses again and again ends the session with its reason', async (t, scene) => {
   const { client, up } = await begin(scene, SHELL);
   up.cut('a TCP reset');

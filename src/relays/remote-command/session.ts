@@ -295,7 +295,8 @@ export class RemoteCommandSession {
     gap.cause = this.#saidCause ?? causeInWords(reason.toString('utf8'), this.#parts.call.served, gap.ageMs);
     this.#saidCause = undefined;
     delete gap.notice;
-    const plan = this.#plan();
+    const isFinal = gap.cause?.retry === 'never' && !this.#recoverer.mayTryAgain();
+    const plan = isFinal ? 'end' : this.#plan();
     if (plan === 'end') {
       void this.#failWithCause(gap).then(() => this.#end(`gateway closed (${code})`));
       return;
