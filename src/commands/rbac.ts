@@ -62,10 +62,9 @@ export function addRbac(program: Command, io: CommandIo, setExitCode: (code: num
     .addHelpText('after', EXAMPLES)
     .action(async (options: RbacOptions) => {
       const subject = subjectOf(options);
-      const scope = scopeOf(options);
       if (options.check === undefined) {
         if (subject === undefined) throw new UsageError('for whom? name --user, --group or --service-account');
-        const manifests = manifestsOf(options, subject, scope);
+        const manifests = manifestsOf(options, subject, scopeOf(options));
         io.out(options.output === 'json' ? listOf(manifests) : manifests.map(document).join('---\n'));
         return;
       }
@@ -73,7 +72,7 @@ export function addRbac(program: Command, io: CommandIo, setExitCode: (code: num
         daemonBeside(command, io),
         { ...options, membership: options.check },
         subject,
-        scope,
+        scopeOf(options),
       );
       const missing = findings.filter(({ result }) => result === 'missing');
       setExitCode(missing.length === 0 ? 0 : 1);
@@ -159,7 +158,8 @@ async function check(
   if (options.streamsOnly) return findings;
   const agent = `${CONNECT_AGENT.namespace}/${CONNECT_AGENT.name}`;
   if (subject === undefined) {
-    const question: AccessQuestion = { verb: 'impersonate', resource: 'users', name: membership.principal };
+    const name = namedAccount(membership.principal);
+    const question = { verb: 'impersonate', resource: 'users', ...(name === undefined ? {} : { name }) };
     // An answer that has come is one that the agent was let to ask for.
     if (scope === undefined) await ask({ verb: 'get', resource: 'pods' });
     findings.push({ result: 'ok', who: agent, question, note: 'the cluster answers this identity' });
