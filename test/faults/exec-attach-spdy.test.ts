@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
-import { untilStalled } from '../support/mailbox.js';
 import {
   podWith,
   RemoteCommandScene,
@@ -9,6 +8,7 @@ import {
   type WebSocketCut,
 } from '../support/remote-command-scene.js';
 import type { SpdyClientEnd, SpdyClientOptions } from '../support/spdy-command-client.js';
+import { untilStalled } from '../support/until-stalled.js';
 
 const FORMS = Object.keys(WEBSOCKET_CUTS) as WebSocketCut[];
 const ATTACH = 'attach?container=main&stdin=true&stdout=true&stderr=true';

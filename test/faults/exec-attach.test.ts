@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import { upstreamAddress } from '../../src/gateway/address.js';
 import { GATEWAY_PREFIX, testMembership } from '../support/front-door.js';
-import { untilStalled } from '../support/mailbox.js';
 import {
   type ClientEnd,
   podWith,
@@ -11,6 +10,7 @@ import {
   WEBSOCKET_CUTS,
   type WebSocketCut,
 } from '../support/remote-command-scene.js';
+import { untilStalled } from '../support/until-stalled.js';
 
 const FORMS = Object.keys(WEBSOCKET_CUTS) as WebSocketCut[];
 const ATTACH = 'attach?container=main&stdin=true&stdout=true&stderr=true';

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as https from 'node:https';
 import t, { type Test } from 'tap';
 import { openTestFrontDoor, type TestFrontDoor, type TestFrontDoorOptions } from './front-door.js';
+import { untilStalled } from './until-stalled.js';
 
 /** A request that has reached the gateway. */
 export interface Arrival {
@@ -111,16 +112,14 @@ export class Client {
  */
 export async function writeUntilStalled(response: ServerResponse, next: () => Buffer): Promise<number> {
   let bytes = 0;
-  for (let still = 0; still < 20; ) {
-    const before = response.writableLength;
-    if (before < 256 * 1024) {
+  await untilStalled(() => {
+    while (response.writableLength < 256 * 1024) {
       const piece = next();
       bytes += piece.length;
       response.write(piece);
-      still = 0;
-    } else still++;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+    }
+    return bytes - response.writableLength;
+  });
   return bytes - response.writableLength;
 }
 

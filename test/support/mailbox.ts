@@ -42,15 +42,3 @@ export class Mailbox {
     return this.all.filter((message) => message.channel === channel).map((message) => message.text);
   }
 }
-
-/** Resolves once an amount that falls while somebody takes has stood still for a while: nobody takes any more. */
-export async function untilStalled(amount: () => number): Promise<number> {
-  let before = amount();
-  for (let still = 0; still < 20; ) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    const now = amount();
-    still = now === before ? still + 1 : 0;
-    before = now;
-  }
-  return before;
-}

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { GcloudMachine, HOUR } from '../../support/gcloud-machine.js';
 import { serve } from '../../support/token-endpoint.js';
@@ -133,7 +134,7 @@ t.test('short troubles of IAM’s pass unnoticed, long ones are told', async (t)
     });
     watched.catch(() => {});
     while (!over) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await setImmediate();
       if (machine.clock.pendingTimers > 1) machine.clock.advance(100);
     }
     return await watched;

@@ -7,6 +7,7 @@ import { WebSocket } from 'ws';
 import { sampleBytes } from '../../../src/emulator/pods/sample-server.js';
 import { SpdySession } from '../../../src/spdy/session.js';
 import type { SpdyStream } from '../../../src/spdy/stream.js';
+import { untilStalled } from '../../support/until-stalled.js';
 import { readFixture } from '../spdy/fixture.js';
 import { createBench, RemoteClient, rawUpgrade } from './pod-bench.js';
 
@@ -211,12 +212,8 @@ t.test('an upload meets a slow reader with bounded memory and loses nothing', as
   };
   drains = pump;
   pump();
-  // The reader reads nothing: after a while nothing moves, with much less than the whole on the way.
-  let before = -1;
-  while (before !== sent) {
-    before = sent;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  // The reader reads nothing: nothing moves, with much less than the whole on the way.
+  await untilStalled(() => sent);
   t.ok(sent < 20 * MIB, `stalled after ${sent} bytes`);
   const hash = createHash('sha256');
   await new Promise<void>((resolve) => {

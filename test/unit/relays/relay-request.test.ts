@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import t from 'tap';
 import { GATEWAY_PREFIX, openTestFrontDoor, type TestFrontDoor } from '../../support/front-door.js';
 import { pairsOf, send } from '../../support/raw-http.js';
+import { untilStalled } from '../../support/until-stalled.js';
 
 const authorized = (at: TestFrontDoor, ...more: string[]): string[] => [
   'Authorization',
@@ -378,24 +379,16 @@ t.test('a slow client holds the gateway back instead of filling memory', async (
   t.teardown(() => at.close());
   const chunk = Buffer.alloc(64 * 1024);
   let written = 0;
-  const stalled = new Promise<void>((resolve) => {
-    at.gateway.server.on('request', (_request, response) => {
-      const push = (): void => {
-        while (written < 400 * 1024 * 1024) {
-          written += chunk.length;
-          if (response.write(chunk)) continue;
-          // Once the writer has waited for a second without a drain, it is held back for good.
-          const timer = setTimeout(resolve, 1000);
-          response.once('drain', () => {
-            clearTimeout(timer);
-            push();
-          });
-          return;
-        }
-        resolve();
-      };
-      push();
-    });
+  at.gateway.server.on('request', (_request, response) => {
+    const push = (): void => {
+      let takes = true;
+      while (takes && written < 400 * 1024 * 1024) {
+        written += chunk.length;
+        takes = response.write(chunk);
+      }
+    };
+    response.on('drain', push);
+    push();
   });
   const request = https.get({
     host: '127.0.0.1',
@@ -407,7 +400,7 @@ t.test('a slow client holds the gateway back instead of filling memory', async (
   request.on('error', () => {});
   const [answer] = (await once(request, 'response')) as [IncomingMessage];
   answer.pause();
-  await stalled;
+  await untilStalled(() => written);
   t.ok(written < 40 * 1024 * 1024, `${written} bytes were accepted before the stall`);
   request.destroy();
 });

@@ -7,6 +7,7 @@ import t from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
 import { GATEWAY_PREFIX, openTestFrontDoor, type TestFrontDoor } from '../../support/front-door.js';
 import { pairsOf } from '../../support/raw-http.js';
+import { untilStalled } from '../../support/until-stalled.js';
 
 const EXEC = '/api/v1/namespaces/default/pods/box/exec?command=sh&stdin=true&stdout=true';
 const PORT_FORWARD = '/api/v1/namespaces/default/pods/box/portforward';
@@ -342,29 +343,20 @@ t.test('the client’s close reaches upstream with its code', async (t) => {
 t.test('a client that does not read holds the command back', async (t) => {
   const at = await openTestFrontDoor();
   t.teardown(() => at.close());
-  const held = new Promise<number>((resolve) => {
-    webSocketGateway(at, (socket) => {
-      const chunk = Buffer.alloc(32 * 1024, 1);
-      let sent = 0;
-      const push = (): void => {
-        if (sent > 300 * 1024 * 1024) {
-          resolve(sent);
-          return;
-        }
-        sent += chunk.length;
-        const timer = setTimeout(() => resolve(sent), 1000);
-        socket.send(chunk, () => {
-          clearTimeout(timer);
-          push();
-        });
-      };
-      push();
-    });
+  let sent = 0;
+  webSocketGateway(at, (socket) => {
+    const chunk = Buffer.alloc(32 * 1024, 1);
+    const push = (error?: Error): void => {
+      if (error !== undefined || sent > 300 * 1024 * 1024) return;
+      sent += chunk.length;
+      socket.send(chunk, push);
+    };
+    push();
   });
   const client = execClient(at);
   await once(client, 'open');
   client.pause();
-  const sent = await held;
+  await untilStalled(() => sent);
   t.ok(sent < 60 * 1024 * 1024, `${sent} bytes were taken`);
   client.terminate();
 });

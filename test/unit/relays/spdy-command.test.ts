@@ -10,6 +10,7 @@ import { GATEWAY_PREFIX } from '../../support/front-door.js';
 import { pairsOf } from '../../support/raw-http.js';
 import { RemoteCommandScene, type UpstreamEnd } from '../../support/remote-command-scene.js';
 import type { SpdyClientEnd, SpdyClientOptions } from '../../support/spdy-command-client.js';
+import { untilStalled } from '../../support/until-stalled.js';
 
 const EXEC = 'exec?command=cat&container=main&stdin=true&stdout=true&stderr=true';
 const TTY = 'exec?command=top&container=main&stdin=true&stdout=true&tty=true';
@@ -297,16 +298,15 @@ story('a client that does not read holds the command back', async (t, scene) => 
   client.socket.pause();
   const chunk = Buffer.alloc(32 * 1024, 1);
   let sent = 0;
-  for (let stuck = false; !stuck && sent < 300 * 1024 * 1024; ) {
+  let enough = false;
+  const push = (): void => {
+    if (enough || sent >= 300 * 1024 * 1024) return;
     sent += chunk.length;
-    stuck = await new Promise<boolean>((resolve) => {
-      const timer = setTimeout(() => resolve(true), 1000);
-      up.webSocket.send(chunk, () => {
-        clearTimeout(timer);
-        resolve(false);
-      });
-    });
-  }
+    up.webSocket.send(chunk, push);
+  };
+  push();
+  await untilStalled(() => sent);
+  enough = true;
   t.ok(sent < 60 * 1024 * 1024, `${sent} bytes were taken`);
   client.socket.resume();
   up.say(3, SUCCESS);
@@ -319,11 +319,7 @@ story('a command that does not read holds the client back', async (t, scene) => 
   up.webSocket.pause();
   const total = 100 * 1024 * 1024;
   for (let sent = 0; sent < total; sent += 1024 * 1024) client.say(0, 'x'.repeat(1024 * 1024));
-  let before = -1;
-  while (before !== client.socket.writableLength) {
-    before = client.socket.writableLength;
-    await new Promise((resolve) => setTimeout(resolve, 500));
-  }
+  const before = await untilStalled(() => client.socket.writableLength);
   t.ok(before > 40 * 1024 * 1024, `${before} bytes wait at the client`);
   client.socket.destroy();
   up.webSocket.terminate();
