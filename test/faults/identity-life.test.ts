@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { RecordedRequest } from '../../src/emulator/emulator.js';
 import { runCommand } from '../support/command-io.js';
@@ -155,7 +156,7 @@ t.test('started before the network, before a login and before there is a cluster
   );
   const until = (what: () => boolean): Promise<void> =>
     clock.faster(200, async () => {
-      while (!what()) await new Promise((resolve) => setTimeout(resolve, 20));
+      while (!what()) await setImmediate();
     });
   const heard = (words: RegExp) => (): boolean => bare.logs.some((line) => words.test(line));
   await until(heard(/could not be listed: cannot read the token file/));

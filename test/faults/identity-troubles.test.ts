@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { Fault } from '../../src/emulator/google/faults.js';
 import { runCommand } from '../support/command-io.js';
@@ -75,7 +76,7 @@ async function scene(t: Test, identities: Record<string, (at: Scene) => Record<s
   });
   const daemon = await at.start();
   const served = (): number => daemon.memberships().filter(({ url }) => url !== undefined).length;
-  while (served() < names.length) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (served() < names.length) await setImmediate();
   client = (context) => new DaemonClient(daemon.kubeconfigFile, context);
   return at;
 }

@@ -8,6 +8,7 @@ import {
   TUNNEL_CUTS,
   type TunnelCut,
 } from '../support/port-forward-scene.js';
+import { untilStalled } from '../support/until-stalled.js';
 
 const CUTS = Object.keys(TUNNEL_CUTS) as TunnelCut[];
 const ROTATE_AFTER_MS = 60_000;
@@ -225,16 +226,10 @@ story('a slow client: memory is bounded, and a cut finds it', async (t, { client
   client.pause();
   const chunk = 'x'.repeat(64 * 1024);
   let written = 0;
-  // Until nothing of what is written leaves any more.
-  for (let still = 0; still < 20; ) {
-    const before = pod.webSocket.bufferedAmount;
-    if (before < 512 * 1024) {
-      remote.data.say(chunk);
-      written += chunk.length;
-      still = 0;
-    } else still++;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await untilStalled(() => {
+    for (; pod.webSocket.bufferedAmount < 512 * 1024; written += chunk.length) remote.data.say(chunk);
+    return written;
+  });
   t.ok(written < 64 * 1024 * 1024, `${written} bytes were taken on the way to a client that reads nothing`);
   pod.cut('a TCP reset');
   client.resume();
@@ -251,13 +246,11 @@ story('a slow client does not hold up others for ever', async (t, { scene, clien
   const [theirs, theirsRemote] = await Promise.all([other.open(8080), pod.connection()]);
   slow.pause();
   const chunk = 'x'.repeat(64 * 1024);
-  for (let still = 0; still < 20; ) {
-    if (pod.webSocket.bufferedAmount < 512 * 1024) {
-      mineRemote.data.say(chunk);
-      still = 0;
-    } else still++;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  let written = 0;
+  await untilStalled(() => {
+    for (; pod.webSocket.bufferedAmount < 512 * 1024; written += chunk.length) mineRemote.data.say(chunk);
+    return written;
+  });
   theirsRemote.data.say('held up');
   const next = scene.podEnd();
   clock.advance(5000);

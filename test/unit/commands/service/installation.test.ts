@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../../../src/base/clock.js';
 import type { CommandIo } from '../../../../src/commands/io.js';
@@ -46,7 +46,7 @@ async function story(t: Test, platform: NodeJS.Platform = 'linux'): Promise<Stor
     paths: { config: join(home, 'config'), data: join(home, 'data') },
     onSignal: () => {},
     onReload: () => {},
-    pause: async () => await pause(10),
+    pause: () => setImmediate(),
     exit: (code) => {
       throw new Error(`exit ${code}`);
     },
