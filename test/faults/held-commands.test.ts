@@ -219,7 +219,8 @@ stories('two calls to start it: it runs once', async (t, container) => {
   const starts = join(container.folder, 'starts');
   const session = container.session(['sh', '-c', `printf x >> ${starts}; echo started; cat`]);
   const [first, second] = [session.exec(), session.exec({ verb: 'start', received: { out: 0, err: 0 } })];
-  await second.hold();
+  // Once either has said anything it has looked for the other.
+  await Promise.all([first.next(), second.hold()]);
   await second.until(/started/);
   first.cut();
   second.send(holderWords.endOfInput(0));

@@ -93,6 +93,21 @@ for (const set of SETS) {
   });
 }
 
+for (const set of SETS) {
+  t.test(`${set}: arguments that are no UTF-8`, { buffered: true }, async (t) => {
+    const container = new LocalContainer(t.testdir({}), set);
+    const words = [...Array(128).keys()].map((i) => Buffer.of(0x80 + i));
+    const odd = [Buffer.concat(words), Buffer.from('\xc3', 'latin1'), Buffer.from("\xff'\xfe\n", 'latin1'), ...words];
+    for (const tty of set === 'busybox' ? [false] : [false, true]) {
+      const session = container.session(['sh', '-c', 'printf "[%s]" "$@" | od -An -v -tx1', 'x', ...odd], { tty });
+      const exec = session.exec();
+      await exec.hold();
+      t.equal(await exec.finish(), 0);
+      t.equal(session.text().replaceAll(/\s/g, ''), odd.map((word) => `5b${word.toString('hex')}5d`).join(''));
+    }
+  });
+}
+
 /** Printed, so that a failure can be played again. */
 const SEED = Number(process.env['CGP_TEST_FUZZ_SEED'] ?? Date.now() % 2 ** 31);
 /** What a shell, printf or a terminal could take for something else stands more often than the rest. */
@@ -103,11 +118,14 @@ for (const set of SETS) {
     const container = new LocalContainer(t.testdir({}), set);
     const random = seeded(SEED);
     const tricky = [...TRICKY];
-    const letter = (): string =>
-      (random.chance(0.7) ? tricky[random.below(tricky.length)] : undefined) ??
-      String.fromCodePoint(random.below(255) + 1);
-    const words = Array.from({ length: 60 }, () => Array.from({ length: random.below(40) }, letter).join(''));
-    const expected = Buffer.from(words.map((word) => `[${word}]\n`).join('')).toString('hex');
+    const letter = (): Buffer => {
+      if (random.chance(0.6)) return Buffer.from(tricky[random.below(tricky.length)] ?? '');
+      // Half of the others are UTF-8.
+      const code = random.below(255) + 1;
+      return random.chance(0.5) ? Buffer.from(String.fromCodePoint(code)) : Buffer.of(code);
+    };
+    const words = Array.from({ length: 60 }, () => Buffer.concat(Array.from({ length: random.below(40) }, letter)));
+    const expected = words.map((word) => `5b${word.toString('hex')}5d0a`).join('');
     for (const tty of set === 'busybox' ? [false] : [false, true]) {
       // In hexadecimal, because a terminal changes the ends of lines.
       const session = container.session(['sh', '-c', 'printf "[%s]\\n" "$@" | od -An -v -tx1', 'x', ...words], { tty });

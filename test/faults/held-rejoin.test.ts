@@ -62,6 +62,7 @@ async function held(scene: HeldScene): Promise<SessionReport['held']> {
   return (JSON.parse(out) as SessionReport).held;
 }
 
+const PROD = 'projects/123456789012/locations/us-central1/memberships/prod';
 const KILLED = ['debian', 'python', 'script', 'busybox'] as const;
 // One daemon that is killed and comes back, again and again.
 const killed = await HeldScene.open(t, KILLED);
@@ -166,10 +167,19 @@ t.test('rejoining takes the hub token, and a policy that allows exec', async (t)
   const client = scene.exec('debian', ['cat']);
   await client.type('x');
   await client.until(/x/);
-  await scene.restart('kill');
+  await scene.restart('kill', { memberships: [{ name: PROD, policy: 'no-exec' }] });
   const [session] = await held(scene);
   const path = `/-/sessions/${session?.id}/rejoin`;
   t.equal((await scene.client.askHub(scene.daemon.daemon.hubUrl, path, 'GET')).status, 401);
+  await refused(t, scene, session?.id ?? '', /policy no-exec/);
+  t.match(await held(scene), [{ id: session?.id }], 'it goes on, and waits');
+  await scene.restart('kill');
+  const terminal = new TestTerminal();
+  const rejoined = command(scene, ['sessions', 'rejoin', session?.id ?? ''], terminal);
+  await terminal.started;
+  terminal.end();
+  t.match(await rejoined, { code: 0 });
+  await scene.untilClean();
 });
 
 t.test('a client that has left for a while, with exec.linger', async (t) => {

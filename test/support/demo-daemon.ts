@@ -14,8 +14,8 @@ export interface DemoDaemon {
   readonly kubeconfig: string;
   /** One per membership of the demo fleet. */
   readonly contexts: readonly string[];
-  /** Ends the daemon, at once or after a drain, and starts another one with the same state. */
-  restart(how: 'kill' | 'drain'): Promise<void>;
+  /** Ends the daemon, at once or after a drain, and starts another one with the same state; `memberships` as in its file. */
+  restart(how: 'kill' | 'drain', o?: { memberships?: readonly object[] }): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -41,32 +41,30 @@ export async function startDemoDaemon(o: {
   writeFileSync(tokenFile, emulator.accessToken, { mode: 0o600 });
   const caFile = join(o.folder, 'emulator-ca.pem');
   writeFileSync(caFile, emulator.caCertificate);
-  const config = join(o.folder, 'config.yaml');
-  writeFileSync(
-    config,
-    JSON.stringify({
-      projects: ['demo-project'],
-      identities: { default: { source: 'token-file', tokenFile } },
-      endpoints: {
-        gkehub: emulator.url,
-        connectgateway: emulator.url,
-        iamcredentials: emulator.url,
-        cloudresourcemanager: emulator.url,
-        caFile,
-      },
-      listen: { port: 0, membershipPorts: '0-0' },
-      stateDir: join(o.folder, 'state'),
-    }),
-  );
-  const settings = loadSettings({
-    flags: { ...o.flags },
-    env: {},
-    configFile: config,
-    isTty: false,
-    paths: { config: o.folder, data: o.folder },
-  });
-  const options = { settings, clock: o.clock ?? systemClock, log, version: '0.0.0-test', env: {} };
-  let daemon = await startDaemon(options);
+  const configFile = join(o.folder, 'config.yaml');
+  const start = (memberships: readonly object[]): Promise<RunningDaemon> => {
+    writeFileSync(
+      configFile,
+      JSON.stringify({
+        projects: ['demo-project'],
+        identities: { default: { source: 'token-file', tokenFile } },
+        endpoints: {
+          gkehub: emulator.url,
+          connectgateway: emulator.url,
+          iamcredentials: emulator.url,
+          cloudresourcemanager: emulator.url,
+          caFile,
+        },
+        listen: { port: 0, membershipPorts: '0-0' },
+        stateDir: join(o.folder, 'state'),
+        memberships,
+      }),
+    );
+    const paths = { config: o.folder, data: o.folder };
+    const settings = loadSettings({ flags: { ...o.flags }, env: {}, configFile, isTty: false, paths });
+    return startDaemon({ settings, clock: o.clock ?? systemClock, log, version: '0.0.0-test', env: {} });
+  };
+  let daemon = await start([]);
   return {
     get daemon() {
       return daemon;
@@ -74,11 +72,11 @@ export async function startDemoDaemon(o: {
     emulator,
     kubeconfig: daemon.kubeconfigFile,
     contexts: ['prod', 'edge-store', 'datacenter'],
-    restart: async (how) => {
+    restart: async (how, { memberships = [] } = {}) => {
       if (how === 'kill') daemon.kill();
       else await daemon.drain('the test says so');
       await daemon.closed;
-      daemon = await startDaemon(options);
+      daemon = await start(memberships);
     },
     close: async () => {
       daemon.kill();

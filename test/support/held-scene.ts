@@ -21,8 +21,8 @@ export class HeldScene {
     this.client = new DaemonClient(daemon.kubeconfig, 'prod');
   }
 
-  async restart(how: 'kill' | 'drain'): Promise<void> {
-    await this.daemon.restart(how);
+  async restart(...how: Parameters<DemoDaemon['restart']>): Promise<void> {
+    await this.daemon.restart(...how);
     this.client = new DaemonClient(this.daemon.kubeconfig, 'prod');
   }
 

@@ -4,8 +4,8 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   bootstrapScript,
+  HolderDecoder,
   type HolderFrame,
-  HolderFrameDecoder,
   type HolderOpening,
   type HolderProgram,
   holderWords,
@@ -13,6 +13,9 @@ import {
   openingBytes,
 } from '../../src/relays/survive/holder-frames.js';
 import { type ToolSet, toolPath } from './container-tools.js';
+
+/** An argument is bytes, of which Node passes on only those that are UTF-8. */
+export type Argument = string | Buffer;
 
 /** A folder that stands for a container: programs run in it with a PATH, a HOME and a TMPDIR of its own. */
 export class LocalContainer {
@@ -31,7 +34,7 @@ export class LocalContainer {
     return this.#env;
   }
 
-  session(command: readonly string[], o: Partial<HolderOpening> = {}): LocalSession {
+  session(command: readonly Argument[], o: Partial<HolderOpening> = {}): LocalSession {
     return new LocalSession(this, command, o);
   }
 
@@ -40,17 +43,27 @@ export class LocalContainer {
     return readdirSync(join(this.folder, 'tmp'));
   }
 
-  spawn(command: readonly string[]): ChildProcess {
-    const [file = '', ...args] = command;
+  spawn(command: readonly Argument[]): ChildProcess {
+    const [file = '', ...args] = command.every((word) => typeof word === 'string') ? command : inOctal(command);
     // As a container runtime: a session of its own, no terminal.
     return spawn(join(this.path, file), args, { cwd: this.folder, env: this.#env, detached: true, stdio: 'pipe' });
   }
 }
 
+/** A shell that becomes the command. */
+function inOctal([file = '', ...args]: readonly Argument[]): string[] {
+  const words = args.map((word) => {
+    const octal = Array.from(Buffer.from(word as string), (byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
+    // Whatever ends the lines of a word stays.
+    return `w=$(printf '${octal}x'); set -- "$@" "\${w%x}"`;
+  });
+  return ['sh', '-c', [...words, `exec ${file} "$@"`].join('\n')];
+}
+
 /** One command that is to survive, over as many exec calls as it takes. */
 export class LocalSession {
   readonly container: LocalContainer;
-  readonly command: readonly string[];
+  readonly command: readonly Argument[];
   readonly name = randomBytes(16).toString('hex');
   readonly received: Record<OutputName, number> = { out: 0, err: 0 };
   readonly output: Record<OutputName, Buffer[]> = { out: [], err: [] };
@@ -59,7 +72,7 @@ export class LocalSession {
   #first: LocalExec | undefined;
   #wake = (): void => {};
 
-  constructor(container: LocalContainer, command: readonly string[], opening: Partial<HolderOpening>) {
+  constructor(container: LocalContainer, command: readonly Argument[], opening: Partial<HolderOpening>) {
     this.container = container;
     this.command = command;
     this.#opening = opening;
@@ -119,7 +132,7 @@ export class LocalExec {
   acknowledging = true;
   stderr = '';
   readonly #session: LocalSession;
-  readonly #decoder = new HolderFrameDecoder();
+  readonly #decoder = new HolderDecoder();
   readonly #frames: HolderFrame[] = [];
   #program: HolderProgram = 'perl';
   #cut = false;
@@ -133,9 +146,11 @@ export class LocalExec {
     this.child.stdin?.on('error', () => {});
     this.child.stdin?.write(openingBytes(opening));
     this.child.stderr?.on('data', (chunk: Buffer) => {
-      this.stderr += chunk.toString('latin1');
+      // A shell's words come this way; a word that is none throws.
+      if (this.#program !== 'sh') this.stderr += chunk.toString('latin1');
+      this.#receive(this.#decoder.stderr(chunk));
     });
-    this.child.stdout?.on('data', (chunk: Buffer) => this.#receive(chunk));
+    this.child.stdout?.on('data', (chunk: Buffer) => this.#receive(this.#decoder.stdout(chunk)));
     this.child.once('close', () => {
       this.#closed = true;
       session.wake();
@@ -166,10 +181,7 @@ export class LocalExec {
   async hold(): Promise<Extract<HolderFrame, { kind: 'hold' }>> {
     for (;;) {
       const frame = await this.next();
-      if (frame.kind === 'hold') {
-        this.#program = frame.program;
-        return frame;
-      }
+      if (frame.kind === 'hold') return frame;
       if (frame.kind !== 'begun') throw new Error(`not held: ${JSON.stringify(frame)}`);
     }
   }
@@ -198,14 +210,18 @@ export class LocalExec {
     if (!o.halfOpen) this.child.stdin?.end();
   }
 
-  #receive(chunk: Buffer): void {
+  #receive(frames: readonly HolderFrame[]): void {
     if (this.#cut) return;
-    for (const frame of this.#decoder.push(chunk)) this.#take(frame);
+    for (const frame of frames) this.#take(frame);
     this.#session.wake();
   }
 
   #take(frame: HolderFrame): void {
     if (frame.kind === 'written') return;
+    if (frame.kind === 'hold') {
+      this.#program = frame.program;
+      if (frame.program === 'sh') this.stderr = '';
+    }
     if (frame.kind !== 'output') {
       this.#frames.push(frame);
       return;

@@ -1,10 +1,9 @@
 import { CodedError } from '../../base/errors.js';
 import type { TerminalSize } from '../../kubernetes/remote-command.js';
-import { type HolderFrame, type HolderProgram, holderWords, inputPieceBytes, type Offsets } from './holder-frames.js';
+import { type HolderFrame, type HolderProgram, holderWords, type Offsets, paceOf } from './holder-frames.js';
 
-/** So much output is acknowledged at once; a shell as holder holds few pieces, however short they are. */
-const ACKNOWLEDGED_BYTES = 64 * 1024;
-const ACKNOWLEDGED_PIECES = 4;
+/** A shell as holder keeps few pieces of stderr, however short they are. */
+const ACKNOWLEDGED_ERR_PIECES = 4;
 
 export type ExchangeEvent =
   | { readonly kind: 'output'; readonly stream: 'out' | 'err'; readonly bytes: Buffer }
@@ -17,6 +16,8 @@ export type ExchangeEvent =
 export class HolderExchange {
   /** Of the present connection; undefined between two. */
   #program: HolderProgram | undefined;
+  /** Of the last one. */
+  #pace = paceOf('perl');
   /** Input from `#written` on, in order. */
   #kept: Buffer[] = [];
   #written = 0;
@@ -30,15 +31,15 @@ export class HolderExchange {
   #received: { out: number; err: number } = { out: 0, err: 0 };
   /** Where the streams stand is told by the first holder that is met. */
   #joins: boolean;
-  #unacknowledged = { bytes: 0, pieces: 0 };
+  #unacknowledged = { bytes: 0, errPieces: 0 };
 
   constructor(o: { joins: boolean }) {
     this.#joins = o.joins;
   }
 
-  /** Bytes of input that are kept here. */
-  get unwritten(): number {
-    return this.#inputEnd - this.#written;
+  /** So much input is kept here that no more should come. */
+  get isFull(): boolean {
+    return this.#inputEnd - this.#written >= this.#pace.inputWindowBytes;
   }
 
   /** What to say when asking for the holder again. */
@@ -72,10 +73,11 @@ export class HolderExchange {
     if (hold.taken > this.#inputEnd) throw lost('has input that was never sent');
     this.#wrote(hold.taken);
     this.#program = hold.program;
+    this.#pace = paceOf(hold.program);
     this.#said = this.#written;
     this.#sizeSaid = false;
     this.#endSaid = false;
-    this.#unacknowledged = { bytes: 0, pieces: 0 };
+    this.#unacknowledged = { bytes: 0, errPieces: 0 };
   }
 
   cut(): void {
@@ -91,7 +93,7 @@ export class HolderExchange {
       this.#sizeSaid = true;
       words.push(holderWords.size(this.#size.columns, this.#size.rows));
     }
-    const most = inputPieceBytes(program);
+    const most = this.#pace.inputPieceBytes;
     while (this.#said < this.#inputEnd) {
       const unsaid = this.#inputEnd - this.#said;
       // Every piece costs a shell processes: what comes while one is under way is put together.
@@ -122,7 +124,7 @@ export class HolderExchange {
         const bytes = frame.bytes.subarray(known);
         this.#received[stream] += bytes.length;
         this.#unacknowledged.bytes += bytes.length;
-        this.#unacknowledged.pieces++;
+        if (stream === 'err') this.#unacknowledged.errPieces++;
         return { kind: 'output', stream, bytes };
       }
       case 'exit': {
@@ -136,14 +138,14 @@ export class HolderExchange {
   }
 
   get acknowledgementIsDue(): boolean {
-    const { bytes, pieces } = this.#unacknowledged;
-    return bytes >= ACKNOWLEDGED_BYTES || pieces >= ACKNOWLEDGED_PIECES;
+    const { bytes, errPieces } = this.#unacknowledged;
+    return bytes >= this.#pace.acknowledgedBytes || errPieces >= ACKNOWLEDGED_ERR_PIECES;
   }
 
   /** What to say of the output that has come since the last time; undefined where there was none. */
   acknowledge(): Buffer | undefined {
-    if (this.#program === undefined || this.#unacknowledged.pieces === 0) return undefined;
-    this.#unacknowledged = { bytes: 0, pieces: 0 };
+    if (this.#program === undefined || this.#unacknowledged.bytes === 0) return undefined;
+    this.#unacknowledged = { bytes: 0, errPieces: 0 };
     return holderWords.got(this.#received);
   }
 

@@ -1,11 +1,28 @@
 import { CodedError } from '../../base/errors.js';
 import { BOOTSTRAP, PERL, PYTHON, SHELL } from './program-texts.js';
 
-/** Bytes of one piece of input: a program in the container reads it whole. To a shell every piece costs three processes. */
-export function inputPieceBytes(program: HolderProgram): number {
-  return program === 'sh' ? 128 * 1024 : 32 * 1024;
+/** How much of a command's streams is on the way at once. */
+export interface Pace {
+  /** Of one piece of input: a program in the container reads it whole. */
+  readonly inputPieceBytes: number;
+  /** Input that may not be known to have been written. */
+  readonly inputWindowBytes: number;
+  /** So much output is acknowledged at once. */
+  readonly acknowledgedBytes: number;
 }
 
+/** To a shell a piece of input is two processes, and a line that it reads is as many system calls as it has letters. */
+const PACES: Readonly<Record<HolderProgram, Pace>> = {
+  perl: { inputPieceBytes: 32 * 1024, inputWindowBytes: 256 * 1024, acknowledgedBytes: 64 * 1024 },
+  python: { inputPieceBytes: 32 * 1024, inputWindowBytes: 256 * 1024, acknowledgedBytes: 64 * 1024 },
+  sh: { inputPieceBytes: 512 * 1024, inputWindowBytes: 1024 * 1024, acknowledgedBytes: 256 * 1024 },
+};
+
+export function paceOf(program: HolderProgram): Pace {
+  return PACES[program];
+}
+
+const MAX_EARLY_BYTES = 1024 * 1024;
 /** A holder's pieces are of 64 KiB at most. */
 const MAX_OUTPUT_PIECE_BYTES = 64 * 1024;
 const MAX_LINE_BYTES = 128;
@@ -95,15 +112,15 @@ export type HolderFrame =
 
 export type Offsets = Readonly<Record<OutputName, number>>;
 
-/** Reads a holder's words as they come in pieces of any size. Output is told in whole pieces only. */
-export class HolderFrameDecoder {
+/** Reads words, and output that is announced by them, as they come in pieces of any size. */
+class WordReader {
   #chunks: Buffer[] = [];
   #length = 0;
   /** Bytes that are needed before another look is worth it. */
   #needed = 1;
 
-  /** Throws a CodedError where it is no holder that speaks. */
-  push(chunk: Buffer): HolderFrame[] {
+  /** Output is told in whole pieces only. `last`: what follows such a frame is not looked at. */
+  push(chunk: Buffer, last: (frame: HolderFrame) => boolean = () => false): HolderFrame[] {
     this.#chunks.push(chunk);
     this.#length += chunk.length;
     if (this.#length < this.#needed) return [];
@@ -118,6 +135,7 @@ export class HolderFrameDecoder {
       }
       const words = bytes.toString('latin1', 0, end).split(' ');
       let rest = end + 1;
+      let frame: HolderFrame;
       if (words[0] === 'out' || words[0] === 'err') {
         const size = count(words[2]);
         if (size > MAX_OUTPUT_PIECE_BYTES) throw noHolder('says too much at once');
@@ -126,15 +144,78 @@ export class HolderFrameDecoder {
           this.#needed = rest;
           break;
         }
-        const piece = bytes.subarray(end + 1, rest);
-        frames.push({ kind: 'output', stream: words[0], offset: count(words[1]), bytes: piece });
+        frame = { kind: 'output', stream: words[0], offset: count(words[1]), bytes: bytes.subarray(end + 1, rest) };
       } else {
-        frames.push(parseWords(words));
+        frame = parseWords(words);
       }
+      frames.push(frame);
       bytes = bytes.subarray(rest);
+      if (last(frame)) break;
     }
     this.#chunks = bytes.length === 0 ? [] : [bytes];
     this.#length = bytes.length;
+    return frames;
+  }
+
+  /** What has not been looked at. */
+  rest(): Buffer {
+    return Buffer.concat(this.#chunks);
+  }
+}
+
+/**
+ * Reads what a holder says by the two outputs of an exec call. Perl and Python say all by stdout, and what comes by stderr
+ * is nobody's. A shell's words come by stderr once it has said `hold`, and stdout is the command's from there on.
+ */
+export class HolderDecoder {
+  readonly #stdout = new WordReader();
+  readonly #stderr = new WordReader();
+  /** Of stderr, which may be quicker than the word that tells whose it is. */
+  #early: Buffer[] = [];
+  #earlyBytes = 0;
+  #speaker: HolderProgram | undefined;
+  /** Where the command's own bytes go on. */
+  #offset = 0;
+  /** It may be quicker than the output before it. */
+  #exit: Extract<HolderFrame, { kind: 'exit' }> | undefined;
+
+  /** Throws a CodedError where it is no holder that speaks. */
+  stdout(chunk: Buffer): HolderFrame[] {
+    if (this.#speaker === 'sh') return this.#raw(chunk);
+    const frames = this.#stdout.push(chunk, (frame) => frame.kind === 'hold' && frame.program === 'sh');
+    const hold = frames.at(-1);
+    if (hold?.kind === 'hold') this.#speaker = hold.program;
+    if (hold?.kind !== 'hold' || hold.program !== 'sh') return frames;
+    this.#offset = hold.from.out;
+    const early = Buffer.concat(this.#early);
+    this.#early = [];
+    return [...frames, ...this.#raw(this.#stdout.rest()), ...this.stderr(early)];
+  }
+
+  /** Throws a CodedError where it is no holder that speaks. */
+  stderr(chunk: Buffer): HolderFrame[] {
+    if (this.#speaker === undefined) {
+      this.#earlyBytes += chunk.length;
+      // No holder says so much before its first word.
+      if (this.#earlyBytes <= MAX_EARLY_BYTES) this.#early.push(chunk);
+      return [];
+    }
+    if (this.#speaker !== 'sh') return [];
+    const frames = this.#stderr.push(chunk);
+    const last = frames.at(-1);
+    if (last?.kind !== 'exit' || last.end.out <= this.#offset) return frames;
+    this.#exit = last;
+    return frames.slice(0, -1);
+  }
+
+  #raw(bytes: Buffer): HolderFrame[] {
+    if (bytes.length === 0) return [];
+    const frames: HolderFrame[] = [{ kind: 'output', stream: 'out', offset: this.#offset, bytes }];
+    this.#offset += bytes.length;
+    if (this.#exit !== undefined && this.#exit.end.out <= this.#offset) {
+      frames.push(this.#exit);
+      this.#exit = undefined;
+    }
     return frames;
   }
 }

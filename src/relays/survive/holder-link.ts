@@ -3,7 +3,10 @@ import { describeError } from '../../base/errors.js';
 import type { RemoteProtocol } from '../../kubernetes/remote-command.js';
 import { CHANNEL, fromBinaryMessage, toBinaryMessage } from '../../kubernetes/remote-command.js';
 import { protocolOf } from '../remote-command/client.js';
-import { type HolderFrame, HolderFrameDecoder, holderWords } from './holder-frames.js';
+import { HolderDecoder, type HolderFrame, holderWords } from './holder-frames.js';
+
+/** A client's own messages are no longer than this. */
+const MESSAGE_BYTES = 64 * 1024;
 
 /** How an exec call of ours ended. */
 export interface LinkEnd {
@@ -28,7 +31,7 @@ export interface LinkHandlers {
 export class HolderLink {
   readonly upstream: WebSocket;
   readonly #protocol: RemoteProtocol;
-  readonly #decoder = new HolderFrameDecoder();
+  readonly #decoder = new HolderDecoder();
   #handlers: LinkHandlers | undefined;
   #early: HolderFrame[] = [];
   #status: string | undefined;
@@ -71,7 +74,10 @@ export class HolderLink {
 
   send(words: Buffer): void {
     if (this.upstream.readyState !== WebSocket.OPEN) return;
-    this.upstream.send(fromBinaryMessage(this.#protocol, Buffer.concat([Buffer.of(CHANNEL.stdin), words])), () => {});
+    for (let at = 0; at < words.length; at += MESSAGE_BYTES) {
+      const part = words.subarray(at, at + MESSAGE_BYTES);
+      this.upstream.send(fromBinaryMessage(this.#protocol, Buffer.concat([Buffer.of(CHANNEL.stdin), part])), () => {});
+    }
   }
 
   /** Nobody listens any more, and nothing is waited for. */
@@ -97,7 +103,8 @@ export class HolderLink {
       const message = toBinaryMessage(this.#protocol, data);
       if (message.length <= 1) return;
       if (message[0] === CHANNEL.error) this.#status = message.toString('utf8', 1);
-      if (message[0] === CHANNEL.stdout) this.#early.push(...this.#decoder.push(message.subarray(1)));
+      if (message[0] === CHANNEL.stdout) this.#early.push(...this.#decoder.stdout(message.subarray(1)));
+      if (message[0] === CHANNEL.stderr) this.#early.push(...this.#decoder.stderr(message.subarray(1)));
     } catch (error) {
       this.#error ??= error instanceof Error ? error : new Error(describeError(error));
       this.terminate();

@@ -21,8 +21,6 @@ import { type HolderFrame, type HolderOpening, holderWords } from './holder-fram
 import type { HolderLink, LinkEnd } from './holder-link.js';
 import { type Hold, type Meeting, meetHolder } from './meet-holder.js';
 
-/** The client is paused while this much of its input is not known to have been written. */
-const UNWRITTEN_BYTES = 256 * 1024;
 /** Output that is not acknowledged for want of more is acknowledged after this long. */
 const ACKNOWLEDGE_AFTER_MS = 200;
 /** A holder that has nothing to say answers this often; it waits for a word of ours for a minute at least. */
@@ -161,7 +159,7 @@ export class SurvivingSession {
 
   #flowIn(): void {
     const { client } = this.#parts;
-    const full = this.#exchange.unwritten >= UNWRITTEN_BYTES || (this.#link?.bufferedAmount ?? 0) >= HIGH_WATER_BYTES;
+    const full = this.#exchange.isFull || (this.#link?.bufferedAmount ?? 0) >= HIGH_WATER_BYTES;
     if (full && !client.isPaused) client.pause();
     else if (!full && client.isPaused) client.resume();
   }

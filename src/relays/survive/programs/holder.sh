@@ -8,17 +8,28 @@
 #   feed            input, to whoever writes it to the command
 #   oa, ea          what has been acknowledged, to whoever reads out and err
 #   note.TURN       what the streamer of that turn is to tell; the newest of the files turn.TURN is the one to be told
+#   live.TURN       what the command writes to stdout, for the streamer of that turn
 #   fin             that it is all over
 # A folder without the file `kept` is being given up.
-# Output lies in numbered files, at most MOST of each stream; out.at.NUMBER tells where such a file begins and how long it
-# is, once it is whole.
-exec 3<&0 4>&1 </dev/null >/dev/null 2>&1
+#
+# After the line `hold` the exec call's stdout is the command's, byte for byte, and its stderr has the words: no process is
+# started for what is written, which is what costs a shell its time. `tee` writes it to a file first, and then to
+# live.TURN, from where a `cat` of the streamer takes it. A file is of CHUNK reads; the next goes to whoever is the newest
+# by then. Who joins in the midst of a file sends what is there of it, and more of it whenever anything comes out of the
+# older live.TURN.
+# The command's stderr comes in pieces of one read, a file each; err.at.NUMBER tells where it begins and how long it is,
+# once it is whole.
+exec 3<&0 4>&1 5>&2 </dev/null >/dev/null 2>&1
+# Of stderr, in pieces.
 MOST=16
+# Of stdout: what a file is of, how many there may be, and how far the first may lie behind.
+BLOCK=16384 CHUNK=64 CHUNKS=32 BEHIND=1048576
 newline='
 '
 # Bytes are characters, and numbers are said in English. The environment may hold anything under the other names.
-LC_ALL=C child= parent= nap=
+LC_ALL=C child= parent= nap= pump= pump_born=
 say() { printf '%s\n' "$*" >&4; }
+answer() { printf '%s\n' "$*" >&5; }
 
 # Sets born: when a living process was started. Its number may be another's by now.
 birth() {
@@ -28,10 +39,17 @@ birth() {
   [ "$1" = Z ] || born=${20}
 }
 
-is_held() {
-  read -r pid then <pid
+# Whether the process lives that a file names.
+lives() {
+  pid= then=
+  read -r pid then <"$1"
   birth "$pid"
   [ -n "$then" ] && [ "$born" = "$then" ]
+}
+
+name_in() {
+  birth "$2"
+  echo "$2 $born" >"$1"
 }
 
 # Sets newest.
@@ -59,6 +77,10 @@ hang_up() {
   echo left >&8
   echo left >&9
   echo left 1<>fin
+  # It may wait for a reader that is gone.
+  [ -n "$pump" ] || read -r pump pump_born <pump
+  birth "$pump"
+  [ -n "$born" ] && [ "$born" = "$pump_born" ] && kill -TERM "$pump"
   rm -f ./*
   [ "$tty" = 1 ] || return
   # Whoever stays loses the terminal.
@@ -69,12 +91,85 @@ hang_up() {
   kill -KILL "$parent"
 }
 
-# Reads what the command writes from 5. Arguments, from here on, are the ends of the pieces that wait.
-pump() {
-  name=$1 number=100000000 at=0
+# Sets size: how many bytes dd has copied, of whose last words this is the file, in blocks of so many.
+copied() {
+  records= size=
+  { read -r records; read -r line; read -r size line; } <"$1"
+  case $records,$size in
+    *+0*) size=$((${records%%+*} * $2)) ;;
+    *,'' | *,*[!0-9]*) size=$((0 + $(wc -c <"$3" || echo 0))) ;;
+  esac
+}
+
+# Reads the command's stdout from 5. Arguments, from here on, are where the files begin that are kept, the first of them
+# with this number; what is acknowledged comes by 8, with the turn of who has said so.
+pump_out() {
+  first=1 number=1 at=0 listener= since= teeing=
+  echo 0 >out.end
+  set -- 0
+  trap '[ "$teeing" != next ] || teeing=$!; kill $teeing; [ -e kept ] || exec cat <&5' TERM
+  while [ -e kept ]; do
+    # All that has been said until now; then one by one, until there is room.
+    echo mark >&8
+    read_all=
+    while read -r by got <&8; do
+      case $by in
+        left) exec cat <&5 ;;
+        mark) read_all=1 ;;
+        *)
+          find_newest
+          while [ "$newest" = "$by" ] && [ $# -gt 1 ] && [ "$2" -le "$got" ]; do
+            start=$1
+            shift
+            echo "$listener $since $((first + 1)) $*" >map
+            # Whoever has come meanwhile counts on what it has seen there.
+            find_newest
+            if [ "$newest" = "$by" ]; then
+              : >out.$((first % (2 * CHUNKS)))
+              first=$((first + 1))
+            else
+              set -- "$start" "$@"
+            fi
+          done
+          ;;
+      esac
+      [ -n "$read_all" ] && [ $# -le $CHUNKS ] && [ $((at - $1)) -le $BEHIND ] && break
+    done
+    before=$listener
+    while :; do
+      find_newest
+      [ "$newest" = "$listener" ] || listener=$newest since=$at
+      echo "$listener $since $first $*" >map
+      # Whoever has come meanwhile may have read an older one.
+      find_newest
+      [ "$newest" = "$listener" ] && break
+    done
+    [ "$listener" = "$before" ] || {
+      tell map
+      [ -z "$before" ] || rm -f "live.$before"
+    }
+    chunk=out.$((number % (2 * CHUNKS)))
+    teeing=next
+    { dd bs=$BLOCK count=$CHUNK <&5 2>out.said | tee "live.$listener" >"$chunk" 9<>"live.$listener"; } &
+    teeing=$!
+    wait $teeing
+    teeing=
+    copied out.said $BLOCK "$chunk"
+    # Before the files are believed: they may have been removed meanwhile.
+    [ -e kept ] || break
+    [ "$size" = 0 ] && return
+    at=$((at + size)) number=$((number + 1))
+    set -- "$@" $at
+    echo $at >out.end
+  done
+  exec cat <&5
+}
+
+# Reads the command's stderr from 5. Arguments, from here on, are the ends of the pieces that wait.
+pump_err() {
+  number=100000000 at=0
   set --
-  trap '' PIPE
-  echo 0 >$name.end
+  echo 0 >err.end
   while :; do
     while [ $# -ge $MOST ]; do
       read -r got <&8
@@ -83,23 +178,17 @@ pump() {
     done
     [ -e kept ] || exec cat <&5
     number=$((number + 1))
-    dd bs=65536 count=1 of=$name.$number <&5 2>$name.said
-    records= size=
-    { read -r records; read -r line; read -r size line; } <$name.said
-    case $records,$size in
-      1+0*) size=65536 ;;
-      *,'' | *,*[!0-9]*) size=$((0 + $(wc -c <$name.$number || echo 0))) ;;
-    esac
-    # Before the files are believed: they may have been removed meanwhile.
+    dd bs=65536 count=1 of=err.$number <&5 2>err.said
+    copied err.said 65536 err.$number
     [ -e kept ] || exec cat <&5
     [ "$size" = 0 ] && break
     at=$((at + size))
     set -- "$@" $at
-    echo "$((at - size)) $size" >$name.at.$number
-    echo $at >$name.end
-    tell "$name $number $((at - size)) $size"
+    echo "$((at - size)) $size" >err.at.$number
+    echo $at >err.end
+    tell "err $number $((at - size)) $size"
   done
-  rm -f $name.$number
+  rm -f err.$number
 }
 
 # Writes input to the command, at 5. What comes again after a cut is known by its offset.
@@ -124,6 +213,7 @@ feed() {
         else
           if [ $known -gt 0 ]; then tail -c +$((known + 1)) "$what"; else cat "$what"; fi >&5
           # A process for each would cost as much as the writing.
+          : >"$what"
           old="$old $what" olds=$((olds + 1))
           [ $olds -lt 4 ] || { rm -f $old; old= olds=0; }
         fi
@@ -211,16 +301,21 @@ hold() {
   birth "$self"
   echo "$self $born" >pid
   exec 7<>feed 8<>oa 9<>ea
-  watch 5<&- &
-  watching=$!
   # The files of what is open tell the streamer that it is.
   pumping=
   [ "$want_out" = 1 ] || echo 0 >out.end
   [ "$want_err" = 1 ] || echo 0 >err.end
-  [ "$want_out" = 1 ] && { (exec 5<out 7<&- 9<&-; pump out) & pumping=$!; }
-  [ "$want_err" = 1 ] && { (exec 5<err 7<&- 8<&9 9<&-; pump err) & pumping="$pumping $!"; }
+  [ "$want_out" = 1 ] && {
+    (trap '' PIPE; exec 5<out 7<&- 9<&-; pump_out) &
+    pumping=$!
+    name_in pump $pumping
+    pump=$pumping pump_born=$born
+  }
+  [ "$want_err" = 1 ] && { (exec 5<err 7<&- 8<&9 9<&-; pump_err) & pumping="$pumping $!"; }
   (if [ "$want_in" = 1 ]; then exec 5>in; else exec 5>/dev/null; fi; feed) &
   feeding=$!
+  watch &
+  watching=$!
   sweep &
   sweeping=$!
   run "$@"
@@ -238,9 +333,13 @@ hold() {
   fi
   kill $watching
   wait $watching $feeding $sweeping
-  rm -f ./*
   cd /
-  rmdir "$folder"
+  # A streamer that is about to end may write one more file.
+  for try in 1 2 3 4 5 6 7 8 9 10; do
+    rm -f "$folder"/*
+    rmdir "$folder" && break
+    sleep 0.1 || sleep 1
+  done
 }
 
 # Reads what the daemon says.
@@ -259,10 +358,12 @@ hear() {
         echo "in $a $b in.$turn.$number" >&7
         ;;
       got)
-        [ "$a" = "$got_out" ] || echo "$a" >&8
-        [ "$b" = "$got_err" ] || echo "$b" >&9
+        [ "$a" = "$got_out" ] || echo "$turn $a" >&8
+        [ "$b" = "$got_err" ] || {
+          echo "$b" >&9
+          echo "got $b" >&6
+        }
         got_out=$a got_err=$b
-        echo "got $a $b" >&6
         ;;
       size)
         echo "$b $a" >size
@@ -286,49 +387,143 @@ hear() {
   echo lost >&6
 }
 
-# A few bytes, as keys are answered with, without a process. A shell has no zero byte: then some are missing.
-deliver() {
-  delivered=$((delivered + 1))
-  say "$1 $3 $4"
-  if [ "$4" -le 256 ]; then
-    {
-      text= line=
-      while IFS= read -r line; do text=$text$line$newline; done
-      text=$text$line
-    } <"$1.$2"
-    [ ${#text} = "$4" ] && { printf %s "$text" >&4; return; }
-  fi
-  cat "$1.$2" >&4
-}
-
-# Removes the pieces of a stream that have come.
+# Removes the pieces of stderr that have come.
 forget() {
-  set -- "$1" "$2" ''
-  for at in "$1".at.*; do
-    read -r start size <"$at" && [ $((start + size)) -le "$2" ] && set -- "$1" "$2" "$3 $at $1.${at##*.}"
+  set -- "$1" ''
+  for at in err.at.*; do
+    read -r start size <"$at" && [ $((start + size)) -le "$1" ] && set -- "$1" "$2 $at err.${at##*.}"
   done
-  [ -z "$3" ] || rm -f $3
+  [ -z "$2" ] || rm -f $2
 }
 
-# Sets from_here, where a stream goes on after what has come, and adds to waiting what is there of it.
-look_at() {
+deliver_err() {
+  delivered=$((delivered + 1))
+  answer "err $2 $3"
+  cat "err.$1" >&5
+  next_err=$(($2 + $3))
+}
+
+# Sets from_here, where stderr goes on after what has come, and adds to waiting what is there of it.
+look_at_err() {
   # Files are not written at once: an empty one is read again.
-  until read -r end <"$1.end"; do [ -e kept ] || return; done
+  until read -r end <err.end; do [ -e kept ] || return; done
   from_here=
-  for at in "$1".at.*; do
+  for at in err.at.*; do
     # One that is not whole yet will be told of.
     read -r start size <"$at" || continue
-    if [ $((start + size)) -le "$2" ]; then rm -f "$at" "$1.${at##*.}"; continue; fi
+    if [ $((start + size)) -le "$1" ]; then rm -f "$at" "err.${at##*.}"; continue; fi
     from_here=${from_here:-$start}
-    waiting="$waiting $1 ${at##*.} $start $size"
+    waiting="$waiting ${at##*.} $start $size"
   done
   [ -n "$from_here" ] || from_here=$end
 }
 
-stream() {
-  mkfifo "note.$turn"
-  exec 6<>"note.$turn" 7<>feed 8<>oa 9<>ea
+# Sets listener, since, number and starts: whom the command's stdout goes to, from where on, and where the files begin that
+# are kept of it, the first of them with this number.
+read_map() {
+  listener= since= number= starts=
+  # At the very beginning there is none, and nothing has been written.
+  while [ -e map ] && ! read -r listener since number starts <map; do [ -e kept ] || return; done
+}
+
+# Ends what take has started, also when it has just been started.
+end_own() {
+  [ "$taker" != next ] || taker=$!
+  [ -z "$taker" ] || kill -KILL "$taker"
+  exit
+}
+
+# A process that takes from 9, until it ends, or who comes next ends it.
+take() {
+  taker=next
+  "$@" <&9 >&4 &
+  taker=$!
+  name_in "taker.$turn" $taker
+  find_newest
+  [ "$newest" = "$turn" ] || {
+    kill -KILL $taker
+    tell grown
+    exit
+  }
+  wait $taker
+  taker=
+}
+
+# Ends what takes for a streamer, whether that one still lives or not.
+end_taker() {
+  lives "taker.$1" && kill -KILL "$pid"
+  while lives "taker.$1"; do sleep 0.01 || sleep 1; done
+  rm -f "taker.$1"
+}
+
+# All of stdout from here on.
+carry() {
+  taker=
+  trap end_own TERM
+  [ -p "live.$turn" ] && exec 9<>"live.$turn" && take cat
+  echo lost >&6
+}
+
+# Tells that something has come out of an older live.TURN.
+ring() {
+  taker=
+  trap end_own TERM
+  [ -p "live.$1" ] && exec 9<>"live.$1" 4>/dev/null || return
+  while [ -p "live.$1" ] && [ -e "turn.$turn" ]; do
+    take dd bs=65536 count=1
+    echo grown >&6
+  done
+}
+
+# Sends what there is of stdout and has not been sent.
+catch_up() {
+  [ -z "$live" ] || return
+  read_map
+  set -- $starts
+  [ "$sent" -ge "${1:-0}" ] || {
+    echo lost >&6
+    return
+  }
+  while [ $# -gt 0 ]; do
+    chunk=out.$((number % (2 * CHUNKS)))
+    if [ "$listener" = "$turn" ] && [ "$1" -ge "$since" ]; then
+      # From here on all of it goes through live.TURN.
+      live=1
+      [ -z "$taking" ] || {
+        kill $taking
+        wait $taking
+      }
+      carry &
+      taking=$!
+      return
+    elif [ $# -gt 1 ]; then
+      end=$2
+    else
+      end=$(($1 + $(wc -c <$chunk || echo 0)))
+    fi
+    [ -e "turn.$turn" ] || return
+    if [ "$sent" -lt "$end" ]; then
+      if [ "$sent" -gt "$1" ]; then tail -c +$((sent - $1 + 1)) $chunk; else cat $chunk; fi | head -c $((end - sent)) >&4
+      sent=$end
+    fi
+    number=$((number + 1))
+    shift
+  done
+  [ -n "$taking" ] || [ -z "$listener" ] || {
+    ring "$listener" &
+    taking=$!
+  }
+}
+
+come() {
+  mkfifo "note.$turn" "live.$turn"
+  # What nobody has open keeps nothing.
+  exec <>"live.$turn"
   : >"turn.$turn"
+}
+
+stream() {
+  exec 6<>"note.$turn" 7<>feed 8<>oa 9<>ea
   for mark in turn.[0-9]*; do
     before=${mark#turn.}
     if [ "$before" -gt "$turn" ]; then
@@ -339,53 +534,62 @@ stream() {
     [ "$before" != "$turn" ] || continue
     [ -p "note.$before" ] && echo taken 1<>"note.$before"
     rm -f "turn.$before" "note.$before"
+    end_taker "$before"
+    read_map
+    [ "$listener" = "$before" ] || rm -f "live.$before"
   done
   echo "$linger" >linger
   echo "$turn" >beat
   rm -f lost
-  waiting= ended= delivered=0
+  waiting= ended= delivered=0 live= taking=
   read -r code ends <exit && ended="exit $code $ends"
   until read -r taken <taken; do [ -e kept ] || return; done
-  look_at out "$out_from"
-  next_out=$from_here
-  look_at err "$err_from"
+  read_map
+  sent=${starts%% *}
+  sent=${sent:-0}
+  [ "$out_from" -le "$sent" ] || sent=$out_from
+  look_at_err "$err_from"
   next_err=$from_here
-  say "hold sh $taken $next_out $next_err"
+  say "hold sh $taken $sent $next_err"
   # Who joins acknowledges by that: the word for it may have been lost in the cut.
-  echo "$out_from" >&8
+  echo "$turn $out_from" >&8
   echo "$err_from" >&9
   hear &
   hearing=$!
   set -- $waiting
   while [ $# -gt 0 ]; do
-    deliver "$1" "$2" "$3" "$4"
-    if [ "$1" = out ]; then next_out=$(($3 + $4)); else next_err=$(($3 + $4)); fi
-    shift 4
+    deliver_err "$1" "$2" "$3"
+    shift 3
   done
-  [ -n "$ended" ] && say "$ended"
+  catch_up
+  [ -n "$ended" ] && answer "$ended"
   while read -r word a b c <&6; do
     case $word in
-      out) [ "$b" -ge "$next_out" ] && { deliver out "$a" "$b" "$c"; next_out=$((b + c)); } ;;
-      err) [ "$b" -ge "$next_err" ] && { deliver err "$a" "$b" "$c"; next_err=$((b + c)); } ;;
+      map | grown) catch_up ;;
+      err) [ "$b" -ge "$next_err" ] && deliver_err "$a" "$b" "$c" ;;
       got)
-        # It costs a process: not for every key.
-        [ $delivered -lt 8 ] || { forget out "$a"; forget err "$b"; delivered=0; }
+        # It costs a process: not for every piece.
+        [ $delivered -lt 8 ] || { forget "$a"; delivered=0; }
         ;;
-      in) say "in $a" ;;
-      exit) say "exit $a $b $c" ;;
+      in) answer "in $a" ;;
+      exit)
+        catch_up
+        answer "exit $a $b $c"
+        ;;
       beat)
-        is_held || break
-        say beat
+        lives pid || break
+        answer beat
         ;;
       bye | taken)
-        say "$word"
+        answer "$word"
         break
         ;;
       lost) break ;;
     esac
   done
   [ "$word" = bye ] || kill $hearing
-  wait $hearing
+  [ -z "$taking" ] || kill $taking
+  wait $hearing $taking
 }
 
 plain() { say "plain $1"; exit 0; }
@@ -414,11 +618,12 @@ join_there() {
     [ -s pid ] && break
     sleep 0.2 || sleep 1
   done
-  is_held || { say gone; exit 0; }
+  lives pid || { say gone; exit 0; }
   if [ "$verb" = look ]; then
     read -r left <ends || read -r left <linger
     say "look $left"
   else
+    come
     stream
   fi
   exit 0
@@ -430,7 +635,7 @@ for place in "$TMPDIR" /dev/shm /tmp /var/tmp /run "$HOME"; do
 done
 [ "$verb" = start ] || { say gone; exit 0; }
 
-for tool in mkfifo mkdir cat rm rmdir env tr dd sleep wc; do has $tool || plain no-$tool; done
+for tool in mkfifo mkdir cat rm rmdir env tr dd sleep wc tee head tail; do has $tool || plain no-$tool; done
 if [ "$tty" = 1 ]; then
   has script && has stty && [ -c /dev/ptmx ] || plain no-pty
   case $(script --version) in *util-linux*) ;; *) plain no-pty ;; esac
@@ -487,5 +692,6 @@ done
 } >run
 
 say begun
-(exec 3<&- 4>&- >/dev/null; hold "$@") | stream
+come
+(exec </dev/null >/dev/null 3<&- 4>&- 5>&-; hold "$@") | stream
 exit 0
