@@ -96,7 +96,7 @@ for (const set of SETS) {
 for (const set of SETS) {
   t.test(`${set}: arguments that are no UTF-8`, { buffered: true }, async (t) => {
     const container = new LocalContainer(t.testdir({}), set);
-    const words = [...Array(128).keys()].map((i) => Buffer.of(0x80 + i));
+    const words = [...Array(16).keys()].map((i) => Buffer.of(0x80 + 8 * i));
     const odd = [Buffer.concat(words), Buffer.from('\xc3', 'latin1'), Buffer.from("\xff'\xfe\n", 'latin1'), ...words];
     for (const tty of set === 'busybox' ? [false] : [false, true]) {
       const session = container.session(['sh', '-c', 'printf "[%s]" "$@" | od -An -v -tx1', 'x', ...odd], { tty });

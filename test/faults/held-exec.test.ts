@@ -12,6 +12,9 @@ const SHELL = ['bash', '--norc', '-i'];
 
 // The sets go in step: one cut is a cut for all of them.
 const scene = await HeldScene.open(t, [...SETS, 'none']);
+// Told apart by the second in which they were started: these are left alone until the last story.
+const node = await HeldScene.open(t, ['debian', 'script'], { restartPolicy: 'Always' });
+const onNode = (['debian', 'script'] as const).map((set) => ({ set, client: node.exec(set, ['cat']) }));
 
 interface Held {
   readonly set: ToolSet;
@@ -170,4 +173,23 @@ t.test('a pod that is deleted, a container that ends: the reason is told', async
   process.kill(Number(killed.out.trim()), 'SIGKILL');
   t.equal(await killed.exitCode(), 1);
   t.match(killed.status.message, /what held it is gone/);
+});
+
+t.test('a node that is started anew, and its containers with it: the reason is told', async (t) => {
+  for (const { client } of onNode) {
+    await client.type('x');
+    await client.until(/x/);
+  }
+  node.endContainers();
+  for (const { set, client } of onNode) {
+    t.equal(await client.exitCode(), 1);
+    t.match(
+      client.status.message,
+      /could not be joined again: its container has ended with exit code 137; it was not/,
+      set,
+    );
+    // Where the container's files have lasted, the next session removes what is left.
+    t.equal(await node.exec(set, ['echo', 'here']).exitCode(), 0);
+  }
+  await node.untilClean();
 });

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -34,6 +34,7 @@ export class HeldScene {
       flags?: Record<string, string>;
       /** Programs of this machine that are in every pod. */
       programs?: readonly string[];
+      restartPolicy?: 'Always' | 'Never';
     } = {},
   ): Promise<HeldScene> {
     const folder = o.folder ?? mkdtempSync(join(tmpdir(), 'cgp-held-'));
@@ -44,11 +45,14 @@ export class HeldScene {
       if (o.folder === undefined) rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     });
     const scene = new HeldScene(folder, daemon);
-    await Promise.all(sets.map((set) => scene.#create(set, o.programs)));
+    await Promise.all(sets.map((set) => scene.#create(set, o)));
     return scene;
   }
 
-  async #create(set: ToolSet, programs: readonly string[] = []): Promise<void> {
+  async #create(
+    set: ToolSet,
+    { programs = [], restartPolicy = 'Never' }: { programs?: readonly string[]; restartPolicy?: 'Always' | 'Never' },
+  ): Promise<void> {
     const path = toolPath(this.folder, set, ['sleep', ...programs]);
     const created = await this.client.request('/api/v1/namespaces/default/pods', {
       method: 'POST',
@@ -58,7 +62,7 @@ export class HeldScene {
         metadata: { name: set },
         spec: {
           terminationGracePeriodSeconds: 0,
-          restartPolicy: 'Never',
+          restartPolicy,
           containers: [
             { name: 'main', image: 'x', command: ['sleep', '100000'], env: [{ name: 'PATH', value: path }] },
           ],
@@ -79,6 +83,19 @@ export class HeldScene {
     for (const flag of ['stdin', 'stdout', o.tty ? 'tty' : 'stderr']) query.set(flag, 'true');
     const target = `/api/v1/namespaces/default/pods/${set}/exec?${query}`;
     return new ExecClient(this.client.webSocket(target, o.protocol));
+  }
+
+  /** Ends the first process of every container, as the end of its node would. */
+  endContainers(): void {
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+      try {
+        const isOurs = readlinkSync(`/proc/${pid}/cwd`).startsWith(this.folder);
+        if (isOurs && readFileSync(`/proc/${pid}/cmdline`, 'latin1') === 'sleep\x00100000\0')
+          process.kill(Number(pid), 'SIGKILL');
+      } catch {
+        // It has ended, or is not ours to look at.
+      }
+    }
   }
 
   cut(form: CutForm): number {

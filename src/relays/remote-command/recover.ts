@@ -97,7 +97,7 @@ export class Recoverer {
   }
 
   async #attempt(o: RecoverOptions): Promise<Recovery | Waiting> {
-    const look = await this.#look(o);
+    const look = await this.look(o);
     if (look.kind !== 'running') return look;
     const dialled = await o.dial(o.signal);
     if (dialled.kind === 'open') return { kind: 'open', upstream: dialled.upstream, stdinOnce: look.stdinOnce };
@@ -107,7 +107,10 @@ export class Recoverer {
     return { kind: waits ? 'wait' : 'failed', ...said };
   }
 
-  async #look(o: RecoverOptions): Promise<{ kind: 'running'; stdinOnce: boolean } | Recovery> {
+  /** Whether the container that the session began in still runs. Rejects where nobody can tell. */
+  async look(
+    o: Pick<RecoverOptions, 'tools' | 'served' | 'headers' | 'remote' | 'signal'>,
+  ): Promise<{ kind: 'running'; stdinOnce: boolean } | Recovery> {
     const { tools, served, headers, remote } = o;
     const answer = await askCluster({ tools, served, headers, clientGone: o.signal }, remote.podTarget);
     if (answer.kind === 'gone') return { kind: 'failed', message: 'the pod is gone' };

@@ -283,7 +283,7 @@ export class SurvivingSession {
         this.#adopt(meeting.link, meeting.hold);
         return;
       }
-      const why = this.#whyNot(meeting);
+      const why = await this.#whyNot(meeting);
       if (why !== undefined) {
         if (meeting.kind === 'gone') this.#parts.held.forget();
         this.#fail(why);
@@ -297,14 +297,28 @@ export class SurvivingSession {
   }
 
   /** Why the command cannot be joined any more; undefined where it is worth another try. */
-  #whyNot(meeting: Meeting): string | undefined {
+  async #whyNot(meeting: Meeting): Promise<string | undefined> {
     if (meeting.kind === 'taken') return 'another connection has taken it over';
-    if (meeting.kind === 'gone') {
-      return 'what held it is gone: it was killed, the container has run out of memory, or it had waited for too long';
-    }
+    if (meeting.kind === 'gone') return this.#whyGone();
     const status = meeting.kind === 'ended' ? meeting.end.status : undefined;
     if (status === undefined || this.#recoverer.mayTryAgain()) return undefined;
     return messageOfStatus(status);
+  }
+
+  /** A container that has been started anew, as all are when their node has been, knows nothing of what ran in it before. */
+  async #whyGone(): Promise<string> {
+    const look = await this.#recoverer.look(this.#whereItRan()).catch(describeError);
+    if (typeof look !== 'string') {
+      if (look.kind === 'ended') return endedWith(look.exitCode);
+      if (look.kind === 'failed') return look.message;
+    }
+    return 'what held it is gone: it was killed, the container has run out of memory, or it had waited for too long';
+  }
+
+  #whereItRan(): Parameters<Recoverer['look']>[0] {
+    const { tools, call, remote } = this.#parts;
+    const headers = requestHeaders(call.request.rawHeaders);
+    return { tools, served: call.served, remote, headers, signal: this.#leave.signal };
   }
 
   /** Most cuts are nothing but that. A wrong container cannot be joined, so that none has to be looked at first. */
@@ -320,17 +334,15 @@ export class SurvivingSession {
   }
 
   async #dialAfterLook(gap: Gap): Promise<WebSocket | undefined> {
-    const { tools, call, api, remote, dial } = this.#parts;
+    const { call, api, dial } = this.#parts;
     const recovery = await this.#recoverer.recover({
-      ...{ tools, api, remote, dial, log: call.log, served: call.served },
-      headers: requestHeaders(call.request.rawHeaders),
+      ...{ ...this.#whereItRan(), api, dial, log: call.log },
       redial: this.#redial,
       cutAt: gap.cutAt,
-      signal: this.#leave.signal,
     });
     if (recovery.kind === 'open') return recovery.upstream;
     // The pod is gone, or its container; or somebody forbids.
-    if (recovery.kind === 'ended') this.#fail(`its container has ended with exit code ${recovery.exitCode}`);
+    if (recovery.kind === 'ended') this.#fail(endedWith(recovery.exitCode));
     else this.#fail(recovery.message, recovery.cause);
     return undefined;
   }
@@ -430,6 +442,10 @@ export class SurvivingSession {
     call.log.info({ kind: api.kind, protocol: client.protocol.name, ms, ...counts }, 'held session ended');
     this.#resolve();
   }
+}
+
+function endedWith(exitCode: number): string {
+  return `its container has ended with exit code ${exitCode}`;
 }
 
 /** What the error channel has said, in a few words. */
