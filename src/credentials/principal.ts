@@ -45,9 +45,13 @@ export function iamMember(account: string): string | undefined {
   return `${account.endsWith('.gserviceaccount.com') ? 'serviceAccount' : 'user'}:${account}`;
 }
 
-/** Of a description, who Google sees in the end; undefined where that has no name of its own. */
+/**
+ * Of a description, who Google sees in the end. Undefined where that has no name of its own, or one that a shell would
+ * read as more than a name: it stands in commands that people type.
+ */
 export function namedAccount(description: string): string | undefined {
   const [account = ''] = description.split(' ');
   // A set names many.
-  return iamMember(account) === undefined || account.startsWith('principalSet:') ? undefined : account;
+  const isName = /^(?!principalSet:)[\w.@+:/%-]+$/.test(account);
+  return isName && iamMember(account) !== undefined ? account : undefined;
 }

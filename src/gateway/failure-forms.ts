@@ -72,7 +72,7 @@ const RPC_CODES =
 /** Google's own error behind any of its forms, or undefined for what the cluster or a workload says. */
 export function readGoogleError(failure: UpstreamFailure): GoogleError | undefined {
   const { body, contentType, status, fromWorkload } = failure;
-  // Google's front ends have been seen to send JSON as plain text.
+  // Which content type Google gives its errors is not known from any report: JSON is known by its beginning too.
   const json = contentType.includes('json') || /^\s*[[{]/.test(body) ? parseObject(body) : undefined;
   // Only its beginning is at hand of one that is long; whatever it quotes, the cluster says it.
   if (json === undefined && STATUS_BEGINS.test(body)) return undefined;

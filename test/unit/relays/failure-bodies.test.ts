@@ -153,6 +153,7 @@ t.test('the command that a message ends in names the identity, as IAM does', asy
     ['dev@example.com', 'user:dev@example.com'],
     ['ci@p.iam.gserviceaccount.com (through dev@example.com)', 'serviceAccount:ci@p.iam.gserviceaccount.com'],
     ['token file /run/token', 'user:EMAIL'],
+    ['$(reboot)@example.com', 'user:EMAIL'],
   ] as const) {
     at.tokens.description = description;
     const { message: told } = JSON.parse((await ask(at)).body.toString()) as { message: string };
