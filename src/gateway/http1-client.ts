@@ -111,9 +111,12 @@ export class Http1Client {
       return at !== -1;
     };
     const leaving = new AbortController();
-    exchange.onAbort = () => {
-      leave();
-      leaving.abort(new Error('the client is gone'));
+    exchange.carrier = {
+      abort: () => {
+        leave();
+        leaving.abort(new Error('the client is gone'));
+      },
+      resume: () => {},
     };
     this.#dial(pool, leaving.signal).catch((error: unknown) => {
       if (leave()) exchange.fail(error);

@@ -11,13 +11,17 @@ const IDLE_MARGIN_MS = 1000;
 /** As Go's client and curl: a server that has not said no to a body by then may not know the question. */
 const CONTINUE_WAIT_MS = 1000;
 
+/** Where an exchange is at present: in line, or on a connection. */
+export interface Carrier {
+  abort(): void;
+  resume(): void;
+}
+
 /** One request and its answer. */
 export class Exchange implements UpstreamCall {
   readonly request: UpstreamRequest;
   readonly sink: ResponseSink;
-  /** Where it is carried at present. */
-  onAbort = (): void => {};
-  onResume = (): void => {};
+  carrier: Carrier | undefined;
   over = false;
 
   constructor(request: UpstreamRequest, sink: ResponseSink) {
@@ -26,20 +30,20 @@ export class Exchange implements UpstreamCall {
   }
 
   resume(): void {
-    if (!this.over) this.onResume();
+    if (!this.over) this.carrier?.resume();
   }
 
   abort(): void {
     if (this.over) return;
     this.over = true;
-    this.onAbort();
+    this.carrier?.abort();
   }
 
   lose(): void {
     if (this.over) return;
-    const drop = this.onAbort;
+    const { carrier } = this;
     this.fail(Object.assign(new Error('the connection is given up as dead'), { code: 'ECONNRESET' }));
-    drop();
+    carrier?.abort();
   }
 
   fail(error: unknown): void {
@@ -50,7 +54,7 @@ export class Exchange implements UpstreamCall {
 }
 
 /** One connection to the gateway; carries one exchange at a time. */
-export class Http1Connection implements Http1ResponseSink {
+export class Http1Connection implements Http1ResponseSink, Carrier {
   readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #hooks: { onIdle: () => void; onClose: () => void };
@@ -93,14 +97,21 @@ export class Http1Connection implements Http1ResponseSink {
     this.#socket.destroy();
   }
 
+  abort(): void {
+    this.#socket.destroy();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
   carry(exchange: Exchange): void {
     const { method } = exchange.request;
     this.#exchange = exchange;
     this.#response = new Http1Response({ method, sink: this });
     this.#ended = undefined;
     this.#headSeen = false;
-    exchange.onAbort = () => this.#socket.destroy();
-    exchange.onResume = () => this.#socket.resume();
+    exchange.carrier = this;
     this.#socket.setTimeout(0);
     this.#sendRequest(exchange.request);
   }

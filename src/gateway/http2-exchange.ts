@@ -6,6 +6,15 @@ import type { ResponseSink, UpstreamCall, UpstreamRequest } from './upstream-cal
 
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR } = http2.constants;
 
+interface ExchangeHooks {
+  /** The exchange needs its connection no more. */
+  onOver(): void;
+  /** Its connection is to be given up as dead. */
+  onLost(): void;
+  /** Its stream has ended before the answer was whole. */
+  onTrouble(error: Error | undefined): void;
+}
+
 /** One request without a body and its answer: a stream of whichever HTTP/2 connection carries it. */
 export class Http2Exchange implements UpstreamCall {
   readonly request: UpstreamRequest;
@@ -17,12 +26,8 @@ export class Http2Exchange implements UpstreamCall {
   #cancelTimer: () => void = () => {};
   #answered = false;
   #over = false;
-  /** It needs its connection no more. */
-  onOver = (): void => {};
-  /** Its connection is to be given up as dead. */
-  onLost = (): void => {};
-  /** Its stream has ended before the answer was whole. */
-  onTrouble: (error: Error | undefined) => void = (error) => this.fail(connectionLost(error));
+  /** Of the connection that carries it, or waits to. */
+  hooks: ExchangeHooks | undefined;
 
   constructor(options: { request: UpstreamRequest; sink: ResponseSink; clock: Clock }) {
     this.request = options.request;
@@ -78,7 +83,7 @@ export class Http2Exchange implements UpstreamCall {
 
   lose(): void {
     if (this.#delegate !== undefined) this.#delegate.lose();
-    else if (!this.#over) this.onLost();
+    else if (!this.#over) this.hooks?.onLost();
   }
 
   fail(error: unknown): void {
@@ -115,12 +120,13 @@ export class Http2Exchange implements UpstreamCall {
       ended = true;
     });
     stream.on('error', (error) => {
-      if (mine()) this.onTrouble(error);
+      if (mine()) this.hooks?.onTrouble(error);
     });
     stream.on('close', () => {
       if (!mine()) return;
       // A reset ends the readable side as well; trailers may come after its end.
-      if (!this.#answered || !ended || stream.aborted || stream.rstCode !== NGHTTP2_NO_ERROR) this.onTrouble(undefined);
+      if (!this.#answered || !ended || stream.aborted || stream.rstCode !== NGHTTP2_NO_ERROR)
+        this.hooks?.onTrouble(undefined);
       else if (this.#finish()) this.#sink.end(trailers.flat());
     });
   }
@@ -133,7 +139,7 @@ export class Http2Exchange implements UpstreamCall {
     if (this.#over) return false;
     this.#over = true;
     this.#cancelTimer();
-    this.onOver();
+    this.hooks?.onOver();
     return true;
   }
 }

@@ -52,9 +52,11 @@ export class Http2Session {
   carry(exchange: Http2Exchange): void {
     this.#cancelIdle();
     this.#exchanges.add(exchange);
-    exchange.onOver = () => this.#finished(exchange);
-    exchange.onLost = () => this.destroy();
-    exchange.onTrouble = (error) => this.#trouble(exchange, error);
+    exchange.hooks = {
+      onOver: () => this.#finished(exchange),
+      onLost: () => this.destroy(),
+      onTrouble: (error) => this.#trouble(exchange, error),
+    };
     if (this.#session !== undefined) exchange.start(this.#session);
   }
 

@@ -138,6 +138,10 @@ class RequestRelay {
     }
   }
 
+  #whenLeft(act: () => void): void {
+    this.#onLeave = act;
+  }
+
   #isLasting(): boolean {
     return this.#api.kind === 'watch' || this.#api.kind === 'log-follow';
   }
@@ -153,10 +157,10 @@ class RequestRelay {
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const cancel = this.#tools.clock.after(ms, resolve);
-      this.#onLeave = () => {
+      this.#whenLeft(() => {
         cancel();
         resolve();
-      };
+      });
     });
   }
 
@@ -219,7 +223,7 @@ class RequestRelay {
     const { response, served, log } = this.#call;
     if (this.#continuation === undefined || this.#left) return;
     const leaving = new AbortController();
-    this.#onLeave = () => leaving.abort(new Error('the client is gone'));
+    this.#whenLeft(() => leaving.abort(new Error('the client is gone')));
     await resumeBody({
       tools: this.#tools,
       served,
@@ -265,7 +269,7 @@ class RequestRelay {
         abort: () => this.#current?.abort(),
         settle: resolve,
       });
-      this.#onLeave = () => resolve({ kind: 'ended' });
+      this.#whenLeft(() => resolve({ kind: 'ended' }));
       this.#current = this.#tools.http.send(
         {
           address: served.address,

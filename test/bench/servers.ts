@@ -75,7 +75,7 @@ keepalive_requests 100000000; keepalive_timeout 600s; ssl_session_cache shared:S
 ${o.http}
 }`,
   );
-  return spawn('nginx', ['-p', home, '-c', config], { stdio: 'inherit' });
+  return spawn('nginx', ['-p', home, '-c', config], { stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
 /** The gateway's stand-in: nginx, faster than all that stands before it, and it checks Google's token. */

@@ -16,7 +16,7 @@ export interface CutoffWarningOptions {
 export class CutoffWarning {
   readonly #o: CutoffWarningOptions;
   #openedAt = 0;
-  #cancel: () => void = () => {};
+  #cancel: (() => void) | undefined;
 
   constructor(options: CutoffWarningOptions) {
     this.#o = options;
@@ -31,8 +31,8 @@ export class CutoffWarning {
   }
 
   stop(): void {
-    this.#cancel();
-    this.#cancel = () => {};
+    this.#cancel?.();
+    this.#cancel = undefined;
   }
 
   #schedule(): void {
