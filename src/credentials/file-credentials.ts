@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { Dispatcher } from 'undici';
 import type { Clock } from '../base/clock.js';
 import { shellQuoted } from '../base/shell-quoted.js';
+import type { DispatcherSource } from '../base/undici.js';
 import {
   accountOf,
   type CredentialsFile,
@@ -27,7 +27,7 @@ export interface FileCredentialsOptions {
   readonly quotaProject?: string;
   readonly env: Environment;
   readonly clock: Clock;
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: DispatcherSource;
 }
 
 /** What a file of credentials begins with, and whom it becomes by itself. The fetch tells of a file that cannot be used. */

@@ -1,6 +1,6 @@
 import type { AuthClient, GoogleAuthOptions } from 'google-auth-library';
-import { type Dispatcher, fetch as fetchByUndici } from 'undici';
 import type { Clock } from '../base/clock.js';
+import { type DispatcherSource, loadUndici } from '../base/undici.js';
 import { credentialsError } from './credentials-error.js';
 import { accountOf, type CredentialsJson, textField } from './credentials-file.js';
 import type { Environment } from './gcloud-config.js';
@@ -27,7 +27,7 @@ export interface GoogleOptions {
   readonly env: Environment;
   readonly clock: Clock;
   /** Knows the way: certificates that are trusted, forward proxies. */
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: DispatcherSource;
 }
 
 /**
@@ -96,12 +96,13 @@ function fetchFor({ json, dispatcher, clock }: GoogleOptions, heard: HeardOfGoog
   return async (input, init) => {
     const url = tokenUri !== undefined && String(input) === TOKEN_URL ? tokenUri : String(input);
     const { method, headers, body, signal } = init ?? {};
+    const { fetch: fetchByUndici } = await loadUndici();
     const calling = fetchByUndici(url, {
       ...(method === undefined ? {} : { method }),
       ...(headers === undefined ? {} : { headers: [...new Headers(headers)] as [string, string][] }),
       ...(body === undefined || body === null ? {} : { body: String(body) }),
       ...(signal === undefined || signal === null ? {} : { signal }),
-      dispatcher,
+      dispatcher: await dispatcher(),
     });
     const response = await calling.catch((error: unknown) => {
       // "fetch failed" says nothing; what lies behind it does.

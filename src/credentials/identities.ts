@@ -1,7 +1,7 @@
-import type { Dispatcher } from 'undici';
 import type { Clock } from '../base/clock.js';
 import { CodedError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import type { DispatcherSource } from '../base/undici.js';
 import { createCachedTokenSource } from './cached-token-source.js';
 import { defaultCredentialsFiles, findDefaultCredentials } from './credentials-file.js';
 import { fileCredentials, noFileCredentials, universeOfFile } from './file-credentials.js';
@@ -44,7 +44,7 @@ export interface IdentitiesOptions {
   /** Of the endpoints that the tokens are for. */
   readonly universe: string;
   /** The IAM Credentials API, for chains; its dispatcher knows the way to every API of Google. */
-  readonly iam: { readonly endpoint: string; readonly dispatcher: Dispatcher };
+  readonly iam: { readonly endpoint: string; readonly dispatcher: DispatcherSource };
   /** Runs gcloud. */
   readonly run?: RunProgram;
 }

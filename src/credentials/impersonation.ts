@@ -1,7 +1,7 @@
-import { type Dispatcher, request } from 'undici';
 import { type Clock, sleep } from '../base/clock.js';
 import { type CodedError, describeError } from '../base/errors.js';
 import { shellQuoted } from '../base/shell-quoted.js';
+import { type DispatcherSource, loadUndici } from '../base/undici.js';
 import { credentialsError, oneLine } from './credentials-error.js';
 import { SCOPES } from './google.js';
 import { iamMember } from './principal.js';
@@ -25,7 +25,7 @@ export interface ImpersonationOptions {
   readonly lifetimeSeconds?: number;
   /** Of the IAM Credentials API. */
   readonly endpoint: string;
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: DispatcherSource;
   readonly clock: Clock;
   /** From 0 to 1. */
   readonly random?: () => number;
@@ -89,11 +89,12 @@ async function mintOnce(options: ImpersonationOptions, { token, hops, signal }: 
   const target = encodeURIComponent(hops.at(-1) ?? '');
   const delegates = hops.slice(0, -1).map((account) => `projects/-/serviceAccounts/${account}`);
   try {
+    const { request } = await loadUndici();
     const { statusCode, headers, body } = await request(
       `${endpoint}/v1/projects/-/serviceAccounts/${target}:generateAccessToken`,
       {
         method: 'POST',
-        dispatcher,
+        dispatcher: await dispatcher(),
         signal,
         headers: {
           Authorization: `Bearer ${token.value}`,

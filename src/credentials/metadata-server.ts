@@ -1,6 +1,7 @@
-import { Agent, request } from 'undici';
+import type { Agent } from 'undici';
 import type { Clock } from '../base/clock.js';
 import { CodedError, describeError, systemCode } from '../base/errors.js';
+import { type DispatcherSource, loadUndici } from '../base/undici.js';
 import { credentialsError, oneLine } from './credentials-error.js';
 import type { Environment } from './gcloud-config.js';
 import { SCOPES } from './google.js';
@@ -31,7 +32,12 @@ export function metadataServerCredentials(options: MetadataServerOptions): Crede
   const host = env['GCE_METADATA_IP'] || env['GCE_METADATA_HOST'] || LINK_LOCAL;
   const origin = /^https?:\/\//.test(host) ? host : `http://${host}`;
   // Of its own: what is link-local is never reached through a proxy.
-  const dispatcher = new Agent({ connect: { timeout: CONNECT_DEADLINE_MS }, headersTimeout: ANSWER_DEADLINE_MS });
+  let agent: Agent | undefined;
+  const dispatcher = async (): Promise<Agent> => {
+    const undici = await loadUndici();
+    agent ??= new undici.Agent({ connect: { timeout: CONNECT_DEADLINE_MS }, headersTimeout: ANSWER_DEADLINE_MS });
+    return agent;
+  };
   const ask = (path: string, signal: AbortSignal): Promise<Answer> =>
     askMetadata(`${origin}/computeMetadata/v1/${path}`, { dispatcher, signal });
   return {
@@ -68,8 +74,16 @@ interface Answer {
   readonly text: string;
 }
 
-async function askMetadata(url: string, o: { dispatcher: Agent; signal: AbortSignal }): Promise<Answer> {
-  const { statusCode, headers, body } = await request(url, { ...o, headers: FLAVOR });
+async function askMetadata(
+  url: string,
+  { dispatcher, signal }: { dispatcher: DispatcherSource; signal: AbortSignal },
+): Promise<Answer> {
+  const { request } = await loadUndici();
+  const { statusCode, headers, body } = await request(url, {
+    dispatcher: await dispatcher(),
+    signal,
+    headers: FLAVOR,
+  });
   const text = await body.text();
   // Some routers answer for every address.
   if (headers['metadata-flavor'] !== 'Google') throw new Error('what answers there is no metadata server of Google');

@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import type { Dispatcher } from 'undici';
-import { request } from 'undici';
 import type { Clock } from '../base/clock.js';
 import { CodedError } from '../base/errors.js';
 import { type FlatHeaders, headerValue } from '../base/flat-headers.js';
+import { type DispatcherSource, loadUndici } from '../base/undici.js';
 import type { TokenSource } from '../credentials/token-source.js';
 import { type UpstreamAddress, upstreamAddress } from '../gateway/address.js';
 import { createDialer, type Dialer } from '../gateway/dial.js';
@@ -34,7 +33,7 @@ export interface ClusterWay {
 /** Connections to a running daemon that trust the authority (PEM) of its state folder, and no other. */
 export interface LocalSide {
   readonly dialer: Dialer;
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: DispatcherSource;
   close(): Promise<void>;
 }
 
@@ -68,7 +67,7 @@ export function wayToGateway(o: {
   membership: DescribedMembership & { readonly alias: string; readonly endpoint: string };
   tokens: TokenSource;
   dialer: Dialer;
-  dispatcher: Dispatcher;
+  dispatcher: DispatcherSource;
   clock: Clock;
 }): ClusterWay {
   const { membership, tokens, dialer, dispatcher, clock } = o;
@@ -106,7 +105,7 @@ interface Answered {
 function clusterWay(o: {
   address: UpstreamAddress;
   dialer: Dialer;
-  dispatcher: Dispatcher;
+  dispatcher: DispatcherSource;
   clock: Clock;
   token: (signal: AbortSignal) => Promise<string>;
   judge: (answered: Answered) => ClusterAnswer['trouble'];
@@ -130,8 +129,9 @@ function clusterWay(o: {
   return {
     ask: (target, { body, signal }) =>
       told(async () => {
+        const { request } = await loadUndici();
         const answer = await request(address.origin + address.pathPrefix + target, {
-          dispatcher,
+          dispatcher: await dispatcher(),
           signal,
           method: body === undefined ? 'GET' : 'POST',
           headers: {

@@ -1,7 +1,7 @@
-import type { Dispatcher } from 'undici';
 import type { Clock } from '../base/clock.js';
 import { describeError, UsageError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import type { DispatcherSource } from '../base/undici.js';
 import { Wakes } from '../base/wake.js';
 import type { TokenSource } from '../credentials/token-source.js';
 import { createFleet, type Fleet } from '../fleet/fleet.js';
@@ -20,7 +20,7 @@ import { tellEnvironment } from './environment.js';
 import { controlApis, googleWay, type IdentityOpener, identityOpener } from './google-side.js';
 import { lockInstance } from './instance-lock.js';
 import { KubeconfigKeeper } from './kubeconfig-keeper.js';
-import { Metrics } from './metrics.js';
+import { LateMetrics } from './late-metrics.js';
 import { ownHubAnswers } from './own-hub.js';
 import { namingOwner, PortBook } from './ports.js';
 import { Reloader, type ReloadReport } from './reload.js';
@@ -111,7 +111,7 @@ class Daemon implements RunningDaemon {
   readonly #phase = { started: false, draining: false };
   readonly #sessions: SessionRegistry;
   readonly #held: HeldSessions;
-  readonly #metrics: Metrics;
+  readonly #metrics: LateMetrics;
   readonly #quota: QuotaLedger;
   readonly #wakes = new Wakes();
   readonly #wakeWatch: WakeWatch;
@@ -149,7 +149,7 @@ class Daemon implements RunningDaemon {
     const { requests, streams } = options.settings;
     this.#quota = new QuotaLedger({ clock: options.clock, requests, streams });
     this.#wakeWatch = new WakeWatch({ clock: options.clock, wakes: this.#wakes, cpuMs });
-    this.#metrics = new Metrics({
+    this.#metrics = new LateMetrics({
       clock: options.clock,
       version: options.version,
       sessions: () => this.#sessions.live(),
@@ -233,7 +233,7 @@ class Daemon implements RunningDaemon {
         settings: (): SettingsReport => ({ settings: this.#settings, environment: tellEnvironment(env) }),
         onSessionEvent: (listener) => this.#sessions.onEvent(listener),
         reload: () => this.reload('POST /-/reload'),
-        metrics: async () => ({ contentType: this.#metrics.contentType, text: await this.#metrics.text() }),
+        metrics: () => this.#metrics.read(),
         shutdown: () => void this.drain('asked to stop'),
       },
       onAnswered: (request) => this.#metrics.request(request),
@@ -333,7 +333,7 @@ class Daemon implements RunningDaemon {
     Promise.resolve(this.#upstream?.close()).then(done, done);
   }
 
-  #createFleet(dispatcher: Dispatcher): Fleet {
+  #createFleet(dispatcher: DispatcherSource): Fleet {
     const { settings, clock, log } = this.#o;
     const { universeDomain, connectgateway } = settings.endpoints;
     const { hub } = controlApis({ settings, tokens: () => this.#identity('default'), dispatcher, clock });

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import type { SecureContext } from 'node:tls';
-import type { Dispatcher } from 'undici';
 import type { Clock } from '../base/clock.js';
 import { CodedError, describeError, UsageError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import type { DispatcherSource } from '../base/undici.js';
 import { findDefaultCredentials, peel, readCredentialsFile } from '../credentials/credentials-file.js';
 import { findGcloud } from '../credentials/gcloud.js';
 import { hasGcloudLogin } from '../credentials/gcloud-config.js';
@@ -35,7 +35,7 @@ export function googleWay(
 export function controlApis(o: {
   settings: Settings;
   tokens: () => TokenSource;
-  dispatcher: Dispatcher;
+  dispatcher: DispatcherSource;
   clock: Clock;
   /** For one who waits: no repetitions, and no long wait. */
   impatient?: { deadlineMs: number };
@@ -58,7 +58,7 @@ export function identityOpener(o: {
   /** Whose endpoints the tokens are for. */
   settings: Settings;
   env: Environment;
-  dispatcher: Dispatcher;
+  dispatcher: DispatcherSource;
   clock: Clock;
   log: Logger;
 }): IdentityOpener {
@@ -117,7 +117,7 @@ export function usesGcloud(
 /** What a daemon with these settings and this environment would use of Google, without a daemon. */
 export interface GoogleSide {
   readonly dialer: Dialer;
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: DispatcherSource;
   readonly hub: HubClient;
   /** Throws as an `IdentityOpener`. The same for the same name. */
   identity(name: string): TokenSource;

@@ -1,7 +1,6 @@
-import type { Dispatcher } from 'undici';
-import { request } from 'undici';
 import { type Clock, sleep } from '../base/clock.js';
 import { CodedError, describeError, systemCode } from '../base/errors.js';
+import { type DispatcherSource, loadUndici } from '../base/undici.js';
 import type { TokenSource } from '../credentials/token-source.js';
 
 /** For a call with all its repetitions: a network that swallows packets must not multiply it. */
@@ -51,7 +50,7 @@ interface Ask {
 export interface JsonClientOptions {
   readonly tokens: () => TokenSource;
   /** Knows the way: certificates that are trusted, forward proxies. */
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: DispatcherSource;
   readonly clock: Clock;
   /** From 0 to 1. */
   readonly random?: () => number;
@@ -92,8 +91,9 @@ async function ask(
   let status: number;
   let text: string;
   try {
+    const { request } = await loadUndici();
     const { statusCode, body } = await request(url, {
-      dispatcher,
+      dispatcher: await dispatcher(),
       signal,
       ...(sent === undefined ? {} : { method: 'POST', body: sent }),
       headers: {

@@ -1,6 +1,7 @@
-import { Agent, type Dispatcher } from 'undici';
+import type { Agent } from 'undici';
 import type { Clock } from '../base/clock.js';
 import { CodedError, systemCode } from '../base/errors.js';
+import { type DispatcherSource, loadUndici } from '../base/undici.js';
 import type { UpstreamAddress } from './address.js';
 import type { Dialer } from './dial.js';
 import { Http1Client } from './http1-client.js';
@@ -13,7 +14,7 @@ import type { ResponseSink, UpstreamCall, UpstreamRequest } from './upstream-cal
  */
 export interface HttpUpstream {
   /** For Google's control APIs, which are asked rarely and through undici. */
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: DispatcherSource;
   send(request: UpstreamRequest, sink: ResponseSink): UpstreamCall;
   /** Has a connection ready for the next request. */
   warm(address: UpstreamAddress): void;
@@ -28,9 +29,9 @@ export function createHttpUpstream(options: { dialer: Dialer; clock: Clock }): H
   const { dialer, clock } = options;
   const http1 = new Http1Client({ dialer, clock });
   const http2 = new Http2Client({ dialer, http1, clock });
-  let agent: Agent | undefined;
+  let agent: Promise<Agent> | undefined;
   return {
-    get dispatcher() {
+    dispatcher: () => {
       agent ??= dialingAgent(dialer);
       return agent;
     },
@@ -43,12 +44,13 @@ export function createHttpUpstream(options: { dialer: Dialer; clock: Clock }): H
     close: async () => {
       http2.close();
       http1.close();
-      await agent?.destroy();
+      await (await agent)?.destroy();
     },
   };
 }
 
-function dialingAgent(dialer: Dialer): Agent {
+async function dialingAgent(dialer: Dialer): Promise<Agent> {
+  const { Agent } = await loadUndici();
   return new Agent({
     connect: (target, callback) => {
       const secure = target.protocol === 'https:';

@@ -23,9 +23,7 @@ export function createPacedUpstream(options: { upstream: HttpUpstream; pacer: Re
   };
   const shared = new SharedReads({ send: paced });
   return {
-    get dispatcher() {
-      return upstream.dispatcher;
-    },
+    dispatcher: () => upstream.dispatcher(),
     send: (request, sink) =>
       request.shareable === true && SharedReads.canShare(request) ? shared.send(request, sink) : paced(request, sink),
     warm: (address) => upstream.warm(address),

@@ -119,7 +119,7 @@ if (gcloud === undefined) {
         log: silentLogger,
         env: { ...env, ...identity },
         universe: 'googleapis.com',
-        iam: { endpoint: emulator.plainUrl, dispatcher: new Agent() },
+        iam: { endpoint: emulator.plainUrl, dispatcher: async () => new Agent() },
       }).open('default', { source: 'gcloud' });
       t.teardown(() => source.close());
       return source;

@@ -60,7 +60,7 @@ export class GcloudMachine {
       log: createLogger({ level: 'trace', format: 'json', write: (line: string) => this.logs.push(line) }),
       env: this.env,
       universe: 'googleapis.com',
-      iam: { endpoint: iam, dispatcher: new Agent() },
+      iam: { endpoint: iam, dispatcher: async () => new Agent() },
       run,
     });
   }

@@ -27,7 +27,7 @@ const source = (identity: IdentitySettings, place: Place = {}): TokenSource =>
     log: silentLogger,
     env: place.env ?? {},
     universe: place.universe ?? 'googleapis.com',
-    iam: { endpoint: place.iam ?? NOWHERE, dispatcher: place.dispatcher ?? new Agent() },
+    iam: { endpoint: place.iam ?? NOWHERE, dispatcher: async () => place.dispatcher ?? new Agent() },
   }).open('ci', identity);
 
 function fileWith(t: Test, json: Record<string, unknown>): string {

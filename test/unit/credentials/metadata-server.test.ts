@@ -24,7 +24,7 @@ function machine(t: Test, env: Record<string, string>, universe = 'googleapis.co
     log: createLogger({ level: 'trace', format: 'json', write: (line: string) => logs.push(line) }),
     env: { HOME: t.testdir({}), ...env },
     universe,
-    iam: { endpoint: 'http://127.0.0.1:9', dispatcher: new Agent() },
+    iam: { endpoint: 'http://127.0.0.1:9', dispatcher: async () => new Agent() },
   });
   return { source: book.open('default', { source: 'auto' }), clock, logs };
 }

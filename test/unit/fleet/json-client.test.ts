@@ -42,7 +42,7 @@ async function scene(
   const clock = new FakeClock();
   const client = createJsonClient({
     tokens: () => countingTokens(refused),
-    dispatcher,
+    dispatcher: async () => dispatcher,
     clock,
     random: () => 1,
   });
