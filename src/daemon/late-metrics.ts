@@ -1,6 +1,6 @@
 import type { AnsweredRequest } from '../frontdoor/front-door.js';
 import type { SessionEvent } from '../relays/sessions.js';
-import type { Metrics, MetricsSources } from './metrics.js';
+import { Metrics, type MetricsSources } from './metrics.js';
 
 /** After the first of the requests that a client begins with, so that none of them waits for the import. */
 const IMPORT_AFTER_MS = 500;
@@ -41,8 +41,8 @@ export class LateMetrics {
   }
 
   #load(): Promise<Metrics> {
-    this.#loading ??= import('./metrics.js').then(({ Metrics }) => {
-      const metrics = new Metrics(this.#sources);
+    this.#loading ??= import('prom-client').then((library) => {
+      const metrics = new Metrics(this.#sources, library);
       for (const count of this.#early.splice(0)) count(metrics);
       this.#metrics = metrics;
       return metrics;

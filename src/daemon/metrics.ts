@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Clock } from '../base/clock.js';
 import type { TokenSnapshot } from '../credentials/token-source.js';
 import type { AnsweredRequest } from '../frontdoor/front-door.js';
@@ -12,6 +12,8 @@ const LATENCY_BUCKETS_S = [0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 const STREAMS: ReadonlySet<string> = new Set(['watch', 'log-follow', 'proxy']);
 /** More memberships than this share one label, so that no fleet makes the answer grow without bound. */
 const MEMBERSHIP_LABELS = 500;
+
+export type PromClient = typeof import('prom-client');
 
 /** One fleet host project's quota as it is used now. */
 export interface QuotaReading {
@@ -35,7 +37,8 @@ export interface MetricsSources {
 
 /** What the daemon counts, in the form that Prometheus scrapes. Labels are aliases, kinds and identities only. */
 export class Metrics {
-  readonly #registry = new Registry();
+  readonly #library: PromClient;
+  readonly #registry: Registry;
   readonly #sources: MetricsSources;
   readonly #aliases = new Set<string>();
   readonly #requests: Counter<'membership' | 'code'>;
@@ -45,7 +48,10 @@ export class Metrics {
   readonly #gaps: Counter<'membership' | 'kind'>;
   readonly #gapSeconds: Histogram<'membership' | 'kind'>;
 
-  constructor(sources: MetricsSources) {
+  constructor(sources: MetricsSources, library: PromClient) {
+    const { Counter, Histogram, Registry } = library;
+    this.#library = library;
+    this.#registry = new Registry();
     this.#sources = sources;
     const registers = [this.#registry];
     const byKind = ['membership', 'kind'] as const;
@@ -126,7 +132,7 @@ export class Metrics {
   }
 
   #gauge<T extends string>(name: string, help: string, labelNames: readonly T[], read: () => Reading<T>[]): void {
-    const gauge: Gauge<T> = new Gauge({
+    const gauge: Gauge<T> = new this.#library.Gauge({
       name: name.startsWith('process_') ? name : `${PREFIX}${name}`,
       help,
       labelNames: [...labelNames],

@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import * as https from 'node:https';
 import { join } from 'node:path';
+import * as promClient from 'prom-client';
 import t from 'tap';
 import { Metrics, type MetricsSources } from '../../../src/daemon/metrics.js';
 import { callOwnHub } from '../../../src/daemon/own-hub.js';
@@ -26,29 +27,32 @@ function scene(changes: Partial<MetricsSources> = {}): {
 } {
   const clock = new FakeClock();
   const sessions = new SessionRegistry({ clock });
-  const metrics = new Metrics({
-    clock,
-    version: '1.2.3',
-    sessions: () => sessions.live(),
-    memberships: () => [
-      { alias: 'prod', project: '12' },
-      { alias: 'edge', project: '12', problem: 'port-taken' },
-    ],
-    cutoffMs: () => 1_200_000,
-    tokens: () =>
-      new Map([
-        ['default', { expiresAt: clock.now() + 90_000, lastRefreshAt: clock.now() - 60_000 }],
-        ['unused', {}],
-      ]),
-    quota: () => [
-      {
-        project: '12',
-        streams: { active: 3, limit: 10, waiting: 1 },
-        requests: { lastMinute: 40, perMinute: 2400 },
-      },
-    ],
-    ...changes,
-  });
+  const metrics = new Metrics(
+    {
+      clock,
+      version: '1.2.3',
+      sessions: () => sessions.live(),
+      memberships: () => [
+        { alias: 'prod', project: '12' },
+        { alias: 'edge', project: '12', problem: 'port-taken' },
+      ],
+      cutoffMs: () => 1_200_000,
+      tokens: () =>
+        new Map([
+          ['default', { expiresAt: clock.now() + 90_000, lastRefreshAt: clock.now() - 60_000 }],
+          ['unused', {}],
+        ]),
+      quota: () => [
+        {
+          project: '12',
+          streams: { active: 3, limit: 10, waiting: 1 },
+          requests: { lastMinute: 40, perMinute: 2400 },
+        },
+      ],
+      ...changes,
+    },
+    promClient,
+  );
   sessions.onEvent((event) => metrics.session(event));
   return { metrics, clock, sessions };
 }
