@@ -12,8 +12,8 @@ const ROUNDS = Number(process.env['CGP_BENCH_ROUNDS'] ?? 3);
 const HELD: readonly (readonly [string, ToolSet, number])[] = [
   ['Perl', 'debian', 100 * MEBIBYTE],
   ['Python', 'python', 100 * MEBIBYTE],
-  ['dash', 'script', 20 * MEBIBYTE],
-  ['busybox', 'busybox', 20 * MEBIBYTE],
+  ['dash', 'script', 100 * MEBIBYTE],
+  ['busybox', 'busybox', 100 * MEBIBYTE],
 ];
 const SURVIVING = 'projects/123456789012/locations/global/memberships/edge-store';
 

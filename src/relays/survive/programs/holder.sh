@@ -23,7 +23,7 @@ exec 3<&0 4>&1 5>&2 </dev/null >/dev/null 2>&1
 # Of stderr, in pieces.
 MOST=16
 # Of stdout: what a file is of, how many there may be, and how far the first may lie behind.
-BLOCK=16384 CHUNK=64 CHUNKS=32 BEHIND=1048576
+BLOCK=16384 CHUNK=88 CHUNKS=32 BEHIND=1441792
 newline='
 '
 # Bytes are characters, and numbers are said in English. The environment may hold anything under the other names.
