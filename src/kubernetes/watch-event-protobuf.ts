@@ -20,75 +20,132 @@ export interface ProtobufEventFacts {
   readonly endsInitialEvents: boolean;
 }
 
-/** Reads a meta.v1.WatchEvent without its length. Throws a RangeError on what is no protobuf. */
-export function readProtobufEvent(event: Buffer): ProtobufEventFacts {
-  const type = bytesField(event, FIELD.eventType)?.toString('latin1') ?? '';
-  const extension = bytesField(event, FIELD.eventObject);
-  const raw = extension === undefined ? undefined : bytesField(extension, FIELD.extensionRaw);
-  if (raw === undefined || type === 'ERROR' || !raw.subarray(0, ENVELOPE.length).equals(ENVELOPE)) {
-    return { type, endsInitialEvents: false };
+/** Reads the meta.v1.WatchEvent that stands in `bytes` from `start` on. Throws a RangeError on what is no protobuf. */
+export function readProtobufEvent(bytes: Buffer, start = 0): ProtobufEventFacts {
+  const event = new Fields(bytes, start, bytes.length);
+  let type: string | undefined;
+  let object: Fields | undefined;
+  for (let number = event.next(); number !== END; number = event.next()) {
+    if (number === FIELD.eventType) type ??= event.text('latin1');
+    else if (number === FIELD.eventObject) object ??= event.within();
+    if (type !== undefined && object !== undefined) break;
   }
-  const object = bytesField(raw.subarray(ENVELOPE.length), FIELD.unknownRaw);
-  const metadata = object === undefined ? undefined : bytesField(object, FIELD.objectMetadata);
-  if (metadata === undefined) return { type, endsInitialEvents: false };
-  const resourceVersion = bytesField(metadata, FIELD.resourceVersion)?.toString('utf8');
-  return {
-    type,
-    ...(resourceVersion === undefined || resourceVersion === '' ? {} : { resourceVersion }),
-    endsInitialEvents: type === 'BOOKMARK' && hasEndAnnotation(metadata),
-  };
+  const facts = { type: type ?? '', endsInitialEvents: false };
+  if (object === undefined || type === 'ERROR' || !object.enter(FIELD.extensionRaw) || !object.skip(ENVELOPE)) {
+    return facts;
+  }
+  if (!object.enter(FIELD.unknownRaw) || !object.enter(FIELD.objectMetadata)) return facts;
+  if (type === 'BOOKMARK') facts.endsInitialEvents = hasEndAnnotation(object.copy());
+  const resourceVersion = object.enter(FIELD.resourceVersion) ? object.all() : '';
+  return resourceVersion === '' ? facts : { ...facts, resourceVersion };
 }
 
-function hasEndAnnotation(metadata: Buffer): boolean {
-  for (const { number, value } of fields(metadata)) {
-    if (number !== FIELD.annotations || value === undefined) continue;
-    if (bytesField(value, FIELD.mapKey)?.toString('utf8') !== 'k8s.io/initial-events-end') continue;
-    if (bytesField(value, FIELD.mapValue)?.toString('utf8') === 'true') return true;
+function hasEndAnnotation(metadata: Fields): boolean {
+  for (let number = metadata.next(); number !== END; number = metadata.next()) {
+    const entry = number === FIELD.annotations ? metadata.within() : undefined;
+    const key = entry?.copy();
+    if (entry === undefined || !key?.enter(FIELD.mapKey) || key.all() !== 'k8s.io/initial-events-end') continue;
+    if (entry.enter(FIELD.mapValue) && entry.all() === 'true') return true;
   }
   return false;
 }
 
-/** The first length-delimited field with this number. */
-function bytesField(message: Buffer, wanted: number): Buffer | undefined {
-  for (const { number, value } of fields(message)) if (number === wanted && value !== undefined) return value;
-  return undefined;
-}
+/** In place of a field's number; no field has it. */
+const END = 0;
 
-/** Steps over a message; `value` only where the field is length-delimited. */
-function* fields(message: Buffer): Generator<{ number: number; value: Buffer | undefined }> {
-  let at = 0;
-  const varint = (): number => {
-    let result = 0;
-    for (let factor = 1; ; factor *= 128) {
-      const byte = message[at++];
-      if (byte === undefined || factor > 2 ** 63) throw new RangeError('a watch event is not valid protobuf');
-      result += (byte & 0x7f) * factor;
-      if (byte < 0x80) return result;
-    }
-  };
-  while (at < message.length) {
-    const tag = varint();
+/** Steps over a message that is a stretch of `bytes`, which is never copied. */
+class Fields {
+  readonly #bytes: Buffer;
+  #at: number;
+  #end: number;
+  /** Where the value of the field begins that was stepped over last; -1 where it is not length-delimited. */
+  #value = -1;
+
+  constructor(bytes: Buffer, start: number, end: number) {
+    this.#bytes = bytes;
+    this.#at = start;
+    this.#end = end;
+  }
+
+  /** The number of the next field, or END. */
+  next(): number {
+    this.#value = -1;
+    if (this.#at >= this.#end) return END;
+    const tag = this.#varint();
     const number = Math.floor(tag / 8);
+    if (number === END) throw malformed();
     switch (tag % 8) {
       case 0:
-        varint();
-        yield { number, value: undefined };
+        this.#varint();
         break;
       case 1:
-        at += 8;
+        this.#at += 8;
         break;
       case 5:
-        at += 4;
+        this.#at += 4;
         break;
       case 2: {
-        const length = varint();
-        if (at + length > message.length) throw new RangeError('a watch event is not valid protobuf');
-        yield { number, value: message.subarray(at, at + length) };
-        at += length;
+        const length = this.#varint();
+        if (this.#at + length > this.#end) throw malformed();
+        this.#value = this.#at;
+        this.#at += length;
         break;
       }
       default:
-        throw new RangeError('a watch event is not valid protobuf');
+        throw malformed();
+    }
+    return number;
+  }
+
+  /** Narrows this to the first length-delimited field with that number; answers false where there is none. */
+  enter(wanted: number): boolean {
+    for (let number = this.next(); number !== END; number = this.next()) {
+      if (number !== wanted || this.#value === -1) continue;
+      this.#end = this.#at;
+      this.#at = this.#value;
+      return true;
+    }
+    return false;
+  }
+
+  /** Steps over `prefix`; answers false where something else stands there. */
+  skip(prefix: Buffer): boolean {
+    const after = this.#at + prefix.length;
+    if (after > this.#end || this.#bytes.compare(prefix, 0, prefix.length, this.#at, after) !== 0) return false;
+    this.#at = after;
+    return true;
+  }
+
+  /** The fields within the one that was stepped over last; undefined where it has none. */
+  within(): Fields | undefined {
+    return this.#value === -1 ? undefined : new Fields(this.#bytes, this.#value, this.#at);
+  }
+
+  /** The field that was stepped over last. */
+  text(encoding: BufferEncoding): string | undefined {
+    return this.#value === -1 ? undefined : this.#bytes.toString(encoding, this.#value, this.#at);
+  }
+
+  /** All that is left, as text. */
+  all(): string {
+    return this.#bytes.toString('utf8', this.#at, this.#end);
+  }
+
+  copy(): Fields {
+    return new Fields(this.#bytes, this.#at, this.#end);
+  }
+
+  #varint(): number {
+    let result = 0;
+    for (let factor = 1; ; factor *= 128) {
+      const byte = this.#at < this.#end ? this.#bytes[this.#at++] : undefined;
+      if (byte === undefined || factor > 2 ** 63) throw malformed();
+      result += (byte & 0x7f) * factor;
+      if (byte < 0x80) return result;
     }
   }
+}
+
+function malformed(): RangeError {
+  return new RangeError('a watch event is not valid protobuf');
 }

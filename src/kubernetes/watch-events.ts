@@ -107,32 +107,40 @@ class ProtobufEvents implements WatchEventDecoder {
 
   push(chunk: Buffer): WatchEvent[] {
     const events: WatchEvent[] = [];
-    let rest = chunk;
+    let at = 0;
     for (;;) {
       if (this.#frameBytes === undefined) {
-        const missing = LENGTH_BYTES - this.pendingBytes;
-        if (rest.length < missing) break;
-        rest = this.#take(rest, missing);
-        this.#frameBytes = LENGTH_BYTES + Buffer.concat(this.#parts).readUInt32BE(0);
+        if (this.pendingBytes + chunk.length - at < LENGTH_BYTES) break;
+        this.#frameBytes = LENGTH_BYTES + this.#length(chunk, at);
         assertBounded(this.#frameBytes);
       }
-      const missing = this.#frameBytes - this.pendingBytes;
-      if (rest.length < missing) break;
-      rest = this.#take(rest, missing);
-      const bytes = Buffer.concat(this.#parts);
-      this.#parts = [];
-      this.pendingBytes = 0;
-      this.#frameBytes = undefined;
-      events.push({ ...readProtobufEvent(bytes.subarray(LENGTH_BYTES)), bytes });
+      const end = at + this.#frameBytes - this.pendingBytes;
+      if (end > chunk.length) break;
+      const bytes = this.#complete(chunk.subarray(at, end));
+      at = end;
+      events.push({ ...readProtobufEvent(bytes, LENGTH_BYTES), bytes });
     }
-    if (rest.length > 0) this.#take(rest, rest.length);
+    if (at < chunk.length) {
+      this.#parts.push(chunk.subarray(at));
+      this.pendingBytes += chunk.length - at;
+    }
     return events;
   }
 
-  #take(from: Buffer, count: number): Buffer {
-    this.#parts.push(from.subarray(0, count));
-    this.pendingBytes += count;
-    return from.subarray(count);
+  /** The length that stands at `at`, or has begun in the chunks before. */
+  #length(chunk: Buffer, at: number): number {
+    if (this.pendingBytes === 0) return chunk.readUInt32BE(at);
+    const missing = LENGTH_BYTES - this.pendingBytes;
+    return Buffer.concat([...this.#parts, chunk.subarray(at, at + missing)]).readUInt32BE(0);
+  }
+
+  #complete(end: Buffer): Buffer {
+    this.#frameBytes = undefined;
+    if (this.#parts.length === 0) return end;
+    const bytes = Buffer.concat([...this.#parts, end]);
+    this.#parts = [];
+    this.pendingBytes = 0;
+    return bytes;
   }
 }
 
