@@ -81,14 +81,14 @@ hang_up() {
   [ -n "$pump" ] || read -r pump pump_born <pump
   birth "$pump"
   [ -n "$born" ] && [ "$born" = "$pump_born" ] && kill -TERM "$pump"
-  rm -f ./*
-  [ "$tty" = 1 ] || return
   # Whoever stays loses the terminal.
-  for try in 1 2 3 4 5 6 7 8 9 10; do
-    kill -0 "$parent" || return
+  [ "$tty" = 1 ] && for try in 1 2 3 4 5 6 7 8 9 10 11; do
+    kill -0 "$parent" || break
+    [ $try -lt 11 ] || kill -KILL "$parent"
     sleep 0.1 || sleep 1
   done
-  kill -KILL "$parent"
+  # Last: without them nobody could do it in our place.
+  rm -f ./*
 }
 
 # Sets size: how many bytes dd has copied, of whose last words this is the file, in blocks of so many.
@@ -372,6 +372,8 @@ hear() {
       eof) echo "eof $a" >&7 ;;
       beat) echo beat >&6 ;;
       leave | done)
+        # Whoever is told to end while it does this leaves a command behind.
+        trap '' TERM
         echo bye >&6
         if [ "$word" = done ]; then echo done 1<>fin
         elif [ "$a" = 0 ]; then hang_up
