@@ -3,8 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { CertificatePair } from '../base/certificates.js';
 import { CodedError, describeError } from '../base/errors.js';
-import { headerTokens, headerValue } from '../base/flat-headers.js';
-import { type Logger, withFields } from '../base/log.js';
+import type { Logger } from '../base/log.js';
 import { shortId } from '../base/short-id.js';
 import { closestNames } from '../fleet/names.js';
 import { assertPolicyAllows } from '../kubernetes/access-policy.js';
@@ -18,10 +17,7 @@ import {
   type Refusal,
   writeRefusal,
 } from '../relays/failure-answer.js';
-import { relayPortForward } from '../relays/relay-port-forward.js';
-import { relayRemoteCommand } from '../relays/relay-remote-command.js';
 import { relayRequest } from '../relays/relay-request.js';
-import { relayUpgrade, type UpgradeCall } from '../relays/relay-upgrade.js';
 import { RememberedRefusals } from '../relays/remembered-refusals.js';
 import type { RelayTools, ServedMembership } from '../relays/served-membership.js';
 import { lookAtHeld, relayRejoin } from '../relays/survive/relay-rejoin.js';
@@ -31,6 +27,7 @@ import { assertLocalCaller, assertLocalCredential, equalInConstantTime } from '.
 import { accessTo, noHeldSession, type OwnApiSource, rejoinedSession, serveOwnApi } from './own-api.js';
 import { assertBodilessUpgrade, assertSafeMethod, assertSafeTarget } from './request-shape.js';
 import { hubRoute, plainRoute } from './routes.js';
+import { callLog, type InboundUpgrade, Streams } from './streams.js';
 
 const STOPPING = 'the daemon is stopping';
 
@@ -49,13 +46,6 @@ interface InboundRequest {
   readonly response: ServerResponse;
   readonly askForBody: AskForBody;
   /** The URL has proven who asks. */
-  readonly proven?: true;
-}
-
-interface InboundUpgrade {
-  readonly request: IncomingMessage;
-  readonly socket: Duplex;
-  readonly head: Buffer;
   readonly proven?: true;
 }
 
@@ -78,7 +68,7 @@ export interface AnsweredRequest {
 export class FrontDoor {
   readonly #o: FrontDoorOptions;
   readonly #endpoints = new Map<string, Endpoint>();
-  readonly #streams = new Set<Promise<void>>();
+  readonly #streams: Streams;
   readonly #stopping = new AbortController();
   /** Aborts as soon as a drain begins: what never ends by itself need not be waited for. */
   readonly #leaving = new AbortController();
@@ -93,6 +83,7 @@ export class FrontDoor {
     this.#o = options;
     // Every stream listens to these.
     setMaxListeners(0, this.#leaving.signal, this.#stopping.signal);
+    this.#streams = new Streams({ tools: options.tools, log: options.log, stopping: this.#stopping.signal });
     this.#refusals = new RememberedRefusals({ clock: options.tools.clock });
     this.#certificate = options.certificate;
     this.#inherited = new InheritedListeners({
@@ -196,14 +187,14 @@ export class FrontDoor {
       ...this.#listeners().filter((listener) => listener !== this.#hub),
       ...(await this.#inherited.idle()),
     ];
-    const closed = Promise.all([...memberships.map((listener) => listener.close()), ...this.#streams]);
+    const closed = Promise.all([...memberships.map((listener) => listener.close()), this.#streams.over()]);
     const gaveUp = new Promise<'gave up'>((resolve) => {
       if (signal.aborted) resolve('gave up');
       signal.addEventListener('abort', () => resolve('gave up'), { once: true });
     });
     if ((await Promise.race([closed, gaveUp])) === 'gave up') {
       this.#stopping.abort(new Error(STOPPING));
-      await Promise.race([Promise.all(this.#streams), this.#afterGrace()]);
+      await Promise.race([this.#streams.over(), this.#afterGrace()]);
     }
     for (const listener of memberships) listener.destroy();
     const hubClosed = this.#hub?.close();
@@ -290,7 +281,7 @@ export class FrontDoor {
           id,
           served,
           target,
-          log: this.#callLog(id, served),
+          log: callLog(this.#o.log, id, served),
           request,
           response,
           leaving: this.#leaving.signal,
@@ -317,7 +308,7 @@ export class FrontDoor {
           return;
         }
         const onRefusal = (refusal: Refusal): void => this.#refusals.remember(refusable, refusal);
-        this.#follow({ ...this.#beginUpgrade({ id, served, target }, call), onRefusal });
+        this.#streams.begin({ id, served, target, onRefusal }, call);
       },
       (answer, id) => answerUpgrade(socket, answer, id),
     );
@@ -334,42 +325,12 @@ export class FrontDoor {
     const { id, target } = record;
     const headers = call.request.rawHeaders;
     assertPolicyAllows(served.membership, { method: 'GET', target, headers, upgrade: true });
-    this.#follow(this.#beginUpgrade({ id, served, target }, call), (_tools, its) => relayRejoin(tools, its, record));
+    this.#streams.begin({ id, served, target }, call, (_tools, its) => relayRejoin(tools, its, record));
   }
 
   /** Asks the containers of commands that wait there whether they still do. */
   lookAtHeld(): Promise<void> {
     return lookAtHeld(this.#o.tools, (name) => this.#endpoints.get(name)?.served);
-  }
-
-  #beginUpgrade(about: Pick<UpgradeCall, 'id' | 'served' | 'target'>, inbound: InboundUpgrade): UpgradeCall {
-    const { id, served, target } = about;
-    const { request, socket, head } = inbound;
-    const session = this.#o.tools.sessions.open({
-      id,
-      api: parseApiRequest(target),
-      membership: served.membership.alias,
-      identity: served.membership.identity,
-      userAgent: headerValue(request.rawHeaders, 'user-agent') ?? '',
-      bytes: () => transferred(socket),
-    });
-    return {
-      ...{ id, session, served, target, request, socket, head },
-      log: this.#callLog(id, served),
-      signal: AbortSignal.any([this.#stopping.signal, session.signal]),
-    };
-  }
-
-  #follow(call: UpgradeCall, relay = chooseRelay(call)): void {
-    const stream = relay(this.#o.tools, call).catch((error: unknown) => {
-      this.#o.log.error({ id: call.id }, `upgrade relay: ${describeError(error)}`);
-      call.socket.destroy();
-    });
-    this.#streams.add(stream);
-    void stream.finally(() => {
-      call.session.end('ended');
-      this.#streams.delete(stream);
-    });
   }
 
   #count(response: ServerResponse, served: ServedMembership, target: string): void {
@@ -454,10 +415,6 @@ export class FrontDoor {
   #allTokens(): string[] {
     return [this.#o.tokens.hub, ...[...this.#endpoints.keys()].map((name) => this.#o.tokens.ofMembership(name))];
   }
-
-  #callLog(id: string, served: ServedMembership): Logger {
-    return withFields(this.#o.log, { id, membership: served.membership.alias });
-  }
 }
 
 export interface FrontDoorOptions {
@@ -471,21 +428,4 @@ export interface FrontDoorOptions {
   /** Called for every request of a membership, refused ones too, when its answer is over. Not for upgrades. */
   readonly onAnswered?: (request: AnsweredRequest) => void;
   readonly log: Logger;
-}
-
-/** The relay for an upgrade: by what it asks for and by the protocol it names. */
-function chooseRelay(call: UpgradeCall): (tools: RelayTools, call: UpgradeCall) => Promise<void> {
-  const understood = headerTokens(call.request.rawHeaders, 'upgrade').some((token) =>
-    ['websocket', 'spdy/3.1'].includes(token.toLowerCase()),
-  );
-  const { kind } = parseApiRequest(call.target);
-  if (kind === 'port-forward') return relayPortForward;
-  if (understood && (kind === 'exec' || kind === 'attach')) return relayRemoteCommand;
-  return relayUpgrade;
-}
-
-/** By the client's own connection, TLS and framing not counted. */
-function transferred(socket: Duplex): { up: number; down: number } {
-  const { bytesRead = 0, bytesWritten = 0 } = socket as Partial<{ bytesRead: number; bytesWritten: number }>;
-  return { up: bytesRead, down: bytesWritten };
 }
