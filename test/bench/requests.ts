@@ -112,7 +112,7 @@ type Results = Record<string, Runs>;
 /** Round by round, every contestant in turn, so that a machine that slows down slows them all. */
 async function measureAll(contestants: readonly Contestant[]): Promise<Results> {
   const results: Results = {};
-  for (const contestant of contestants) await load(contestant, { path: '/api/v1/small', connections: 16, seconds: 2 });
+  for (const contestant of contestants) await load(contestant, { path: '/api/v1/small', connections: 16, seconds: 5 });
   for (let round = 0; round < ROUNDS; round++) {
     for (const contestant of contestants) {
       const kept = results[contestant.name] ?? { small: [], large: [] };
