@@ -37,7 +37,11 @@ export class LateMetrics {
 
   #keep(count: (metrics: Metrics) => void): void {
     const isFirst = this.#early.push(count) === 1;
-    if (isFirst) this.#sources.clock.after(IMPORT_AFTER_MS, () => void this.#load());
+    if (!isFirst) return;
+    this.#sources.clock.after(IMPORT_AFTER_MS, () => {
+      // The package may have been removed under a running daemon, which goes on without a count.
+      this.#load().catch(() => this.#early.splice(0));
+    });
   }
 
   #load(): Promise<Metrics> {

@@ -44,7 +44,7 @@ export function createHttpUpstream(options: { dialer: Dialer; clock: Clock }): H
     close: async () => {
       http2.close();
       http1.close();
-      await (await agent)?.destroy();
+      await (await agent?.catch(() => undefined))?.destroy();
     },
   };
 }
