@@ -1,6 +1,6 @@
 import type { AnsweredRequest } from '../frontdoor/front-door.js';
 import type { SessionEvent } from '../relays/sessions.js';
-import { Metrics, type MetricsSources } from './metrics.js';
+import { Metrics, type MetricsSources, type PromClient } from './metrics.js';
 
 /** After the first of the requests that a client begins with, so that none of them waits for the import. */
 const IMPORT_AFTER_MS = 500;
@@ -11,12 +11,14 @@ const IMPORT_AFTER_MS = 500;
  */
 export class LateMetrics {
   readonly #sources: MetricsSources;
+  readonly #importLibrary: () => Promise<PromClient>;
   readonly #early: ((metrics: Metrics) => void)[] = [];
   #metrics: Metrics | undefined;
   #loading: Promise<Metrics> | undefined;
 
-  constructor(sources: MetricsSources) {
+  constructor(sources: MetricsSources, importLibrary = (): Promise<PromClient> => import('prom-client')) {
     this.#sources = sources;
+    this.#importLibrary = importLibrary;
   }
 
   request(answered: AnsweredRequest): void {
@@ -45,7 +47,7 @@ export class LateMetrics {
   }
 
   #load(): Promise<Metrics> {
-    this.#loading ??= import('prom-client').then((library) => {
+    this.#loading ??= this.#importLibrary().then((library) => {
       const metrics = new Metrics(this.#sources, library);
       for (const count of this.#early.splice(0)) count(metrics);
       this.#metrics = metrics;

@@ -4,7 +4,11 @@ import type { MetricsSources } from '../../../src/daemon/metrics.js';
 import { SessionRegistry } from '../../../src/relays/sessions.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
-function scene(): { metrics: LateMetrics; clock: FakeClock; sessions: SessionRegistry } {
+function scene(importLibrary?: ConstructorParameters<typeof LateMetrics>[1]): {
+  metrics: LateMetrics;
+  clock: FakeClock;
+  sessions: SessionRegistry;
+} {
   const clock = new FakeClock();
   const sessions = new SessionRegistry({ clock });
   const sources: MetricsSources = {
@@ -16,7 +20,7 @@ function scene(): { metrics: LateMetrics; clock: FakeClock; sessions: SessionReg
     tokens: () => new Map(),
     quota: () => [],
   };
-  const metrics = new LateMetrics(sources);
+  const metrics = new LateMetrics(sources, importLibrary);
   sessions.onEvent((event) => metrics.session(event));
   return { metrics, clock, sessions };
 }
@@ -58,4 +62,20 @@ t.test('it is imported a moment after the first request, not with it', async (t)
   metrics.request(OK);
   metrics.request(OK);
   t.equal(clock.pendingTimers, 1, 'one timer, whatever comes');
+});
+
+t.test('a library that is gone costs the count and nothing else', async (t) => {
+  const gone = new Error('Cannot find package prom-client');
+  const unheard: unknown[] = [];
+  const onUnheard = (error: unknown): void => void unheard.push(error);
+  process.on('unhandledRejection', onUnheard);
+  t.teardown(() => process.off('unhandledRejection', onUnheard));
+  const { metrics, clock } = scene(() => Promise.reject(gone));
+  metrics.request(OK);
+  clock.advance(500);
+  await t.rejects(metrics.read(), gone, 'whoever scrapes is told');
+  metrics.request(OK);
+  t.equal(clock.pendingTimers, 1, 'what could not be counted has been dropped: this is the first again');
+  await new Promise((resolve) => setImmediate(resolve));
+  t.strictSame(unheard, []);
 });

@@ -184,6 +184,7 @@ t.test('what is no watch body is an error, not a hang', async (t) => {
   );
   t.throws(() => decode(PROTOBUF_TYPE, Buffer.from([0xff, 0, 0, 0])), /exceeds/);
   t.throws(() => decode(PROTOBUF_TYPE, Buffer.from([0, 0, 0, 2, 0x0a, 0x09])), RangeError);
+  t.throws(() => decode(PROTOBUF_TYPE, Buffer.from([0, 0, 0, 2, 0x02, 0x00])), RangeError, 'no field has the number 0');
   t.throws(() => decode(CBOR_TYPE, Buffer.from([0x1c])), SyntaxError);
   t.throws(() => decode(CBOR_TYPE, Buffer.from([0xa1, 0xff])), SyntaxError);
   t.throws(() => decode(CBOR_TYPE, Buffer.alloc(2000, 0x81)), /nested too deep/);
