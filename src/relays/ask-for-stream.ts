@@ -64,5 +64,5 @@ function withHolders(
     oldest === undefined
       ? 'none of them is held by this machine'
       : `this machine holds ${others.length} of them: ${names}; connect-gateway-proxy sessions kill ${oldest} ends the oldest`;
-  return message.replace(/\. To be fixed by /, `; ${held}$&`);
+  return message.replace('. To be fixed by ', (rest) => `; ${held}${rest}`);
 }
