@@ -1,6 +1,7 @@
 import { createLogger } from '../base/log.js';
 import type { RunningDaemon } from '../daemon/daemon.js';
 import type { Settings } from '../daemon/settings.js';
+import { letHeapGrow } from './heap-growth.js';
 import type { CommandIo } from './io.js';
 import { Progress } from './progress.js';
 
@@ -21,6 +22,7 @@ export async function serve(
     onStopped?: () => Promise<void>;
   },
 ): Promise<number> {
+  letHeapGrow();
   const progress = new Progress(io, 'starting: asking the fleet');
   const write = (line: string): void => {
     progress.clear();
