@@ -131,12 +131,23 @@ export class Http1Client {
     // Not AbortSignal.timeout: Node 20 may collect one that only `any` refers to, which then never aborts.
     const deadline = callDeadline({ clock: this.#clock, ms: CONNECT_DEADLINE_MS, signal });
     try {
-      const socket = await this.#dialer.dial(pool.address, deadline.signal);
+      let connection: Http1Connection | undefined;
+      let spokeUnasked = false;
+      const lend = (bytes: Buffer): void => {
+        if (connection === undefined) spokeUnasked = true;
+        else connection.read(bytes);
+      };
+      const socket = await this.#dialer.dial({ ...pool.address, lend }, deadline.signal);
       if (this.#closed) {
         socket.destroy();
         throw Object.assign(new Error('the daemon is stopping'), { code: 'ECONNRESET' });
       }
-      this.#connection(pool, socket).rest();
+      if (spokeUnasked) {
+        socket.destroy();
+        throw Object.assign(new Error('the other side spoke before it was asked'), { code: 'ECONNRESET' });
+      }
+      connection = this.#connection(pool, socket);
+      connection.rest();
     } finally {
       deadline.end();
       pool.dialling--;

@@ -74,7 +74,7 @@ export class Http1Connection implements Http1ResponseSink, Carrier {
     this.#socket = socket;
     this.#clock = o.clock;
     this.#hooks = o;
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.on('data', (chunk: Buffer) => this.read(chunk));
     socket.on('end', () => this.#onEnd());
     socket.on('error', (error) => {
       this.#error = error;
@@ -143,7 +143,9 @@ export class Http1Connection implements Http1ResponseSink, Carrier {
 
   body(chunk: Buffer): void {
     const exchange = this.#exchange;
-    if (exchange?.over === false && !exchange.sink.data(chunk)) this.#socket.pause();
+    if (exchange?.over !== false) return;
+    const { sink } = exchange;
+    if (!(sink.lend === undefined ? sink.data(Buffer.from(chunk)) : sink.lend(chunk))) this.#socket.pause();
   }
 
   /** Told on once it is sure that nothing follows: only then may another request use the connection. */
@@ -151,7 +153,8 @@ export class Http1Connection implements Http1ResponseSink, Carrier {
     this.#ended = { trailers, reuse };
   }
 
-  #onData(chunk: Buffer): void {
+  /** What the socket has read. Keeps nothing of it after the call. */
+  read(chunk: Buffer): void {
     if (this.#response === undefined) {
       // Nobody has asked anything.
       this.#socket.destroy();

@@ -52,7 +52,7 @@ export class Http1Response {
     return this.#state === 'done';
   }
 
-  /** Answers the bytes that follow the response, which on our connections are an error of the other side. */
+  /** Keeps nothing of `chunk`. Answers the bytes that follow the response, which on our connections are an error of the other side. */
   push(chunk: Buffer): Buffer {
     let rest = chunk;
     while (rest.length > 0 && this.#state !== 'done') rest = this.#step(rest);
@@ -100,7 +100,7 @@ export class Http1Response {
       for (let lf = all.indexOf(LF); lf !== -1; lf = all.indexOf(LF, lf + 1)) {
         if (all[lf - 1] !== CR) throw malformed('a line does not end as HTTP has it');
       }
-      this.#pending = all;
+      this.#pending = before === 0 ? Buffer.from(all) : all;
       return EMPTY;
     }
     this.#pending = EMPTY;

@@ -42,6 +42,8 @@ export interface ResponseSink {
   head(status: number, statusText: string, headers: FlatHeaders): void;
   /** Answer false to be paused until `resume` is called. */
   data(chunk: Buffer): boolean;
+  /** As `data`, of memory that is the caller's again after the call. A sink that knows it not gets a copy. */
+  lend?(chunk: Buffer): boolean;
   end(trailers: FlatHeaders): void;
   failed(error: unknown): void;
 }

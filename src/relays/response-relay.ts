@@ -6,6 +6,7 @@ import type { ApiRequest } from '../kubernetes/api-request.js';
 import type { Continuation } from './continuation.js';
 import { answerRequest } from './failure-answer.js';
 import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
+import { GatheredBody } from './gathered-body.js';
 import type { ServedMembership } from './served-membership.js';
 import { responseHeaders, trailersToPass } from './upstream-headers.js';
 import { writeAll } from './write-all.js';
@@ -45,9 +46,11 @@ export class ResponseRelay implements ResponseSink {
   #continuation: Continuation | undefined;
   #held: { status: number; statusText: string; headers: FlatHeaders; body: FailureBody } | undefined;
   #done = false;
+  readonly #body: GatheredBody;
 
   constructor(options: ResponseRelayOptions) {
     this.#o = options;
+    this.#body = new GatheredBody(options.response);
   }
 
   information(status: number, headers: FlatHeaders): void {
@@ -89,6 +92,13 @@ export class ResponseRelay implements ResponseSink {
     return true;
   }
 
+  lend(chunk: Buffer): boolean {
+    if (this.#done) return true;
+    if (this.#continuation !== undefined || this.#held !== undefined) return this.data(Buffer.from(chunk));
+    this.#o.onBytes(chunk.length);
+    return this.#body.write(chunk);
+  }
+
   end(trailers: FlatHeaders): void {
     if (this.#done) return;
     if (this.#continuation !== undefined) {
@@ -97,6 +107,7 @@ export class ResponseRelay implements ResponseSink {
     }
     if (this.#held !== undefined) this.#release();
     if (this.#done) return;
+    this.#body.flush();
     const passed = trailersToPass(trailers);
     if (passed.length > 0) this.#o.response.addTrailers(pairs(passed));
     this.#o.response.end();
@@ -110,6 +121,7 @@ export class ResponseRelay implements ResponseSink {
     } else if (this.#o.response.headersSent) {
       // An ending is never invented: the client must see that the body is not whole.
       this.#o.onBroken();
+      this.#body.flush();
       this.#o.response.destroy();
       this.#finish({ kind: 'ended' });
     } else {

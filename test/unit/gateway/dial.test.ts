@@ -6,7 +6,7 @@ import * as tls from 'node:tls';
 import t, { type Test } from 'tap';
 import { createAuthority, issueServerCertificate } from '../../../src/base/certificates.js';
 import { upstreamAddress } from '../../../src/gateway/address.js';
-import { createDialer } from '../../../src/gateway/dial.js';
+import { createDialer, type DialTarget } from '../../../src/gateway/dial.js';
 import { assertProxyUsable, forwardProxyFor, forwardProxySettings } from '../../../src/gateway/forward-proxy.js';
 
 const never = new AbortController().signal;
@@ -160,6 +160,69 @@ t.test('through a proxy the connection is a CONNECT tunnel; its refusal names th
     code: 'proxy-unreachable',
     message: /the proxy 127\.0\.0\.1:1 \(HTTP_PROXY\) cannot be reached: .*ECONNREFUSED/,
   });
+});
+
+t.test('what a connection reads is lent, and is its own where a proxy stands between', async (t) => {
+  const now = Date.now();
+  const authority = await createAuthority({ commonName: 'lent', now, validDays: 1 });
+  const pair = await issueServerCertificate({
+    authority,
+    commonName: 'lent',
+    hosts: ['127.0.0.1', 'gateway.example'],
+    now,
+    validDays: 1,
+  });
+  const say = (socket: net.Socket): void => {
+    socket.on('error', () => {});
+    socket.write('first');
+    socket.once('data', (asked) => socket.end(`second to ${asked}`));
+  };
+  const secure = await listening(t, tls.createServer({ cert: pair.certificate, key: pair.privateKey }, say));
+  const plain = await listening(t, net.createServer(say));
+  const proxy = http.createServer();
+  proxy.on('connect', (_request, client: net.Socket) => {
+    const onward = net.connect(secure, '127.0.0.1');
+    client.write('HTTP/1.1 200 OK\r\n\r\n');
+    onward.pipe(client).pipe(onward);
+    for (const end of [onward, client]) end.on('error', () => {});
+  });
+  const proxyPort = await listening(t, proxy);
+  const heard = async (o: { target: DialTarget; proxied?: boolean; name: string }): Promise<unknown> => {
+    const lent: string[] = [];
+    const own: string[] = [];
+    const memory = new Set<ArrayBufferLike>();
+    const dialer = createDialer({
+      extraCa: authority.certificate,
+      proxy: o.proxied === true ? { httpsProxy: `http://127.0.0.1:${proxyPort}` } : {},
+    });
+    const lend = (bytes: Buffer): void => {
+      memory.add(bytes.buffer);
+      lent.push(bytes.toString());
+    };
+    const socket = await dialer.dial({ ...o.target, lend }, never);
+    socket.on('data', (bytes: Buffer) => own.push(bytes.toString()));
+    socket.write(o.name);
+    await once(socket, 'end');
+    socket.destroy();
+    t.equal(memory.size, o.proxied === true ? 0 : 1);
+    for (const one of memory) places.add(one);
+    return { lent: lent.join(' '), own: own.join(' ') };
+  };
+  const places = new Set<ArrayBufferLike>();
+  const direct = { hostname: '127.0.0.1', port: secure, secure: true };
+  t.strictSame(
+    await Promise.all([
+      heard({ target: direct, name: 'a' }),
+      heard({ target: direct, name: 'b' }),
+      heard({ target: { hostname: '127.0.0.1', port: plain, secure: false }, name: 'c' }),
+    ]),
+    ['a', 'b', 'c'].map((name) => ({ lent: `first second to ${name}`, own: '' })),
+  );
+  t.equal(places.size, 1);
+  t.strictSame(
+    await heard({ target: { hostname: 'gateway.example', port: 443, secure: true }, proxied: true, name: 'd' }),
+    { lent: '', own: 'first second to d' },
+  );
 });
 
 t.test('a dial that is given up ends its socket', async (t) => {

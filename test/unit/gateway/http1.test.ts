@@ -34,7 +34,12 @@ function read(
   const all = typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes;
   const size = o.size ?? all.length;
   let rest = '';
-  for (let at = 0; at < all.length; at += size) rest += response.push(all.subarray(at, at + size)).toString('latin1');
+  for (let at = 0; at < all.length; at += size) {
+    const lent = Buffer.from(all.subarray(at, at + size));
+    rest += response.push(lent).toString('latin1');
+    // Whose memory it is may use it again.
+    lent.fill('!');
+  }
   return { parts, response, rest };
 }
 

@@ -135,6 +135,47 @@ t.test('a gateway that dies in mid-body breaks the client’s connection instead
   await t.rejects(answer, { code: 'ECONNRESET' });
 });
 
+t.test('all that came of a body before its gateway died reaches the client', async (t) => {
+  const at = await openTestFrontDoor();
+  t.teardown(() => at.close());
+  const seen = arrival(at);
+  const client = await at.connect();
+  client.write(`GET /api/v1/pods HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${at.localToken}\r\n\r\n`);
+  const { response } = await seen;
+  const sent = 'x'.repeat(70_000);
+  response.writeHead(200, { 'Content-Length': 100_000 });
+  response.write(sent, () => response.socket?.end());
+  let heard = '';
+  client.on('data', (chunk: Buffer) => {
+    heard += chunk.toString('latin1');
+  });
+  await once(client, 'close');
+  t.equal(heard.slice(heard.indexOf('\r\n\r\n') + 4).length, sent.length);
+});
+
+t.test(
+  'large bodies at the same time, with a length, in chunks and up to the end of the connection, stay apart',
+  async (t) => {
+    const at = await openTestFrontDoor();
+    t.teardown(() => at.close());
+    const bodyOf = (n: string): Buffer => Buffer.alloc(1_500_000, `body ${n} `);
+    at.gateway.server.on('request', (request, response) => {
+      const n = request.url?.split('/').at(-1) ?? '';
+      const body = bodyOf(n);
+      if (n.startsWith('length')) response.setHeader('Content-Length', body.length);
+      if (n.startsWith('close')) response.shouldKeepAlive = false;
+      if (n.startsWith('close')) response.useChunkedEncodingByDefault = false;
+      for (let start = 0; start < body.length; start += 70_001) response.write(body.subarray(start, start + 70_001));
+      response.end();
+    });
+    const names = ['length', 'chunks', 'close'].flatMap((framing) => [1, 2, 3].map((n) => `${framing}${n}`));
+    const bodies = await Promise.all(
+      names.map(async (name) => (await send(at, { target: `/api/v1/namespaces/${name}` })).body),
+    );
+    for (const [i, name] of names.entries()) t.ok(bodies[i] === bodyOf(name).toString(), name);
+  },
+);
+
 t.test('uploads and downloads pass whole, both ways, with their trailers', async (t) => {
   const at = await openTestFrontDoor();
   t.teardown(() => at.close());
