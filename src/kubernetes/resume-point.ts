@@ -56,6 +56,16 @@ export class ResumePoint {
     return event.type === 'BOOKMARK' && !this.#wantsBookmarks ? 'hide' : 'deliver';
   }
 
+  /** What follows is of interest only for where it leaves the watch: changes of objects are all for the client. */
+  get isPastListing(): boolean {
+    return this.#listed;
+  }
+
+  /** The client has been given changes up to this one. */
+  reach(resourceVersion: string): void {
+    this.#resourceVersion = resourceVersion;
+  }
+
   /** The request that goes on where the last one was cut; undefined where the watch is over or cannot be resumed. */
   nextTarget(now: number): string | undefined {
     if (!this.#listed || this.#failed || this.#resourceVersion === undefined) return undefined;

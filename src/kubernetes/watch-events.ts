@@ -15,10 +15,24 @@ export interface WatchEvent {
   readonly bytes: Buffer;
 }
 
+/** Whole events that are nothing but changes of objects. */
+export interface WatchRun {
+  /** Their bytes; none where nothing has been completed. */
+  readonly pieces: readonly Buffer[];
+  /** Of the last one. */
+  readonly resourceVersion?: string;
+}
+
 /** Cuts a watch's body into whole events. Pure: bytes in, events out. */
 export interface WatchEventDecoder {
   /** Throws an Error on what is no watch body, and on an event beyond the limit. */
   push(chunk: Buffer): WatchEvent[];
+  /**
+   * As `push`, for whoever wants nothing of an event but where the watch stands after it: all that the chunk completes is
+   * told as one, and only the last event is read. Undefined, and the chunk is not taken, where that is not certain: among
+   * the events are an ERROR or a BOOKMARK, or the last one has no resourceVersion.
+   */
+  run?(chunk: Buffer): WatchRun | undefined;
   /** Bytes of an event that is not whole yet. */
   readonly pendingBytes: number;
 }
@@ -50,13 +64,40 @@ class JsonEvents implements WatchEventDecoder {
       start = end + 1;
       if (line.length > 1) events.push(readJsonEvent(line));
     }
-    if (start < chunk.length) {
-      const rest = chunk.subarray(start);
-      this.#partial.push(rest);
-      this.pendingBytes += rest.length;
-      assertBounded(this.pendingBytes);
-    }
+    this.#keep(chunk.subarray(start));
     return events;
+  }
+
+  run(chunk: Buffer): WatchRun | undefined {
+    const end = chunk.lastIndexOf(NEWLINE) + 1;
+    if (end === 0) {
+      this.#keep(chunk);
+      return { pieces: [] };
+    }
+    const begun = this.#partial;
+    const begunEnd = begun.length === 0 ? 0 : chunk.indexOf(NEWLINE) + 1;
+    let version = begunEnd === 0 ? undefined : plainJsonVersion(begun, chunk.subarray(0, begunEnd));
+    if (begunEnd > 0 && version === undefined) return undefined;
+    if (begunEnd < end) {
+      if (UNPLAIN_JSON.some((type) => chunk.indexOf(type, begunEnd) !== -1)) return undefined;
+      const lastStart = end - 2 < begunEnd ? begunEnd : Math.max(begunEnd, chunk.lastIndexOf(NEWLINE, end - 2) + 1);
+      version = plainJsonVersion([], chunk.subarray(lastStart, end));
+      if (version === undefined) return undefined;
+    }
+    this.#partial = [];
+    this.pendingBytes = 0;
+    this.#keep(chunk.subarray(end));
+    return {
+      pieces: [...begun, chunk.subarray(0, end)],
+      ...(version === undefined ? {} : { resourceVersion: version }),
+    };
+  }
+
+  #keep(rest: Buffer): void {
+    if (rest.length === 0) return;
+    this.#partial.push(rest);
+    this.pendingBytes += rest.length;
+    assertBounded(this.pendingBytes);
   }
 
   #complete(end: Buffer): Buffer {
@@ -67,6 +108,31 @@ class JsonEvents implements WatchEventDecoder {
     return line;
   }
 }
+
+/** However a server spaces its JSON, an event of another kind has one of these in its line. */
+const UNPLAIN_JSON = ['ERROR"', 'BOOKMARK"'].map((text) => Buffer.from(text));
+/** What is wanted of an event stands near its beginning: of a long one its first part is enough, and nothing is copied. */
+const ENOUGH_BYTES = 4096;
+
+/** The resourceVersion of an event that begins with `parts` and ends with `end`; undefined where it is no plain one. */
+function plainJsonVersion(parts: readonly Buffer[], end: Buffer): string | undefined {
+  const [first = end] = parts;
+  const version = first.length < ENOUGH_BYTES ? undefined : plainVersion(() => resourceVersionOfJsonEvent(first));
+  if (version !== undefined) return version;
+  return plainVersion(() => resourceVersionOfJsonEvent(parts.length === 0 ? end : Buffer.concat([...parts, end])));
+}
+
+function plainVersion(read: () => { type: string; resourceVersion?: string | undefined }): string | undefined {
+  try {
+    const { type, resourceVersion } = read();
+    return PLAIN_TYPES.has(type) ? resourceVersion : undefined;
+  } catch {
+    // Whoever reads it event by event says what is wrong.
+    return undefined;
+  }
+}
+
+const PLAIN_TYPES = new Set(['ADDED', 'MODIFIED', 'DELETED']);
 
 function readJsonEvent(line: Buffer): WatchEvent {
   const { type, resourceVersion } = resourceVersionOfJsonEvent(line);
@@ -127,6 +193,48 @@ class ProtobufEvents implements WatchEventDecoder {
     return events;
   }
 
+  run(chunk: Buffer): WatchRun | undefined {
+    const begun = this.#parts;
+    const frameBytes = this.#frameBytes;
+    // A frame whose first bytes are scattered.
+    if (begun.length > 0 && (frameBytes === undefined || !isPlainFrame(begun[0] as Buffer, 0))) return undefined;
+    const begunEnd = frameBytes === undefined ? 0 : frameBytes - this.pendingBytes;
+    let lastStart: number | undefined;
+    let end = begunEnd;
+    while (end + LENGTH_BYTES <= chunk.length) {
+      const next = end + LENGTH_BYTES + chunk.readUInt32BE(end);
+      if (next > chunk.length) break;
+      if (!isPlainFrame(chunk, end)) return undefined;
+      lastStart = end;
+      end = next;
+    }
+    let version: string | undefined;
+    if (lastStart !== undefined) {
+      version = plainProtobufVersion([], chunk.subarray(lastStart, end));
+    } else if (begunEnd > 0 && begunEnd <= chunk.length) {
+      version = plainProtobufVersion(begun, chunk.subarray(0, begunEnd));
+    } else {
+      this.#keep(chunk);
+      return { pieces: [] };
+    }
+    if (version === undefined) return undefined;
+    this.#parts = [];
+    this.pendingBytes = 0;
+    this.#frameBytes = undefined;
+    this.#keep(chunk.subarray(end));
+    return { pieces: [...begun, chunk.subarray(0, end)], resourceVersion: version };
+  }
+
+  #keep(rest: Buffer): void {
+    if (rest.length === 0) return;
+    if (this.#parts.length === 0 && rest.length >= LENGTH_BYTES) {
+      this.#frameBytes = LENGTH_BYTES + rest.readUInt32BE(0);
+      assertBounded(this.#frameBytes);
+    }
+    this.#parts.push(rest);
+    this.pendingBytes += rest.length;
+  }
+
   /** The length that stands at `at`, or has begun in the chunks before. */
   #length(chunk: Buffer, at: number): number {
     if (this.pendingBytes === 0) return chunk.readUInt32BE(at);
@@ -142,6 +250,21 @@ class ProtobufEvents implements WatchEventDecoder {
     this.pendingBytes = 0;
     return bytes;
   }
+}
+
+/** Field 1 of a WatchEvent, length-delimited, is its type and comes first in what Go writes. */
+const TYPE_TAG = 0x0a;
+const TYPE_AT = LENGTH_BYTES + 2;
+/** Of ADDED, MODIFIED and DELETED. */
+const PLAIN_INITIALS = new Set([...'AMD'].map((letter) => letter.charCodeAt(0)));
+
+function isPlainFrame(bytes: Buffer, at: number): boolean {
+  return bytes[at + LENGTH_BYTES] === TYPE_TAG && PLAIN_INITIALS.has(bytes[at + TYPE_AT] ?? 0);
+}
+
+/** The resourceVersion of a frame that begins with `parts` and ends with `end`; undefined where it is no plain one. */
+function plainProtobufVersion(parts: readonly Buffer[], end: Buffer): string | undefined {
+  return plainVersion(() => readProtobufEvent(parts.length === 0 ? end : Buffer.concat([...parts, end]), LENGTH_BYTES));
 }
 
 /** One CBOR item after the other (RFC 8742). A feature gate of the cluster, off by default (cluster-facts). */

@@ -38,10 +38,12 @@ export class WatchContinuation implements Continuation {
     return this.#decoder !== undefined;
   }
 
-  push(chunk: Buffer): Buffer[] {
+  push(chunk: Buffer): readonly Buffer[] {
     if (this.#isForeign) return [chunk];
     const unproven = this.#unproven;
-    if (unproven === undefined) return this.#deliver(this.#decoder?.push(chunk) ?? []);
+    if (unproven === undefined) {
+      return this.#deliverRun(chunk) ?? this.#deliver(this.#decoder?.push(chunk) ?? []);
+    }
     unproven.push(chunk);
     const events = this.#firstEvents(chunk);
     if (events === undefined) {
@@ -75,6 +77,12 @@ export class WatchContinuation implements Continuation {
     } catch {
       return undefined;
     }
+  }
+
+  #deliverRun(chunk: Buffer): readonly Buffer[] | undefined {
+    const run = this.#point.isPastListing ? this.#decoder?.run?.(chunk) : undefined;
+    if (run?.resourceVersion !== undefined) this.#point.reach(run.resourceVersion);
+    return run?.pieces;
   }
 
   #deliver(events: readonly WatchEvent[]): Buffer[] {
