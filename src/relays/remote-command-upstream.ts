@@ -10,6 +10,7 @@ import { unreachable } from '../gateway/http-upstream.js';
 import type { StreamHolder } from '../gateway/stream-ledger.js';
 import { noAnswer, UPGRADE_DEADLINE_MS } from '../gateway/upgrade-upstream.js';
 import { chooseRemoteProtocol } from '../kubernetes/remote-command.js';
+import { carriedBy } from './binary-message.js';
 import { credentialHeaders } from './credential-headers.js';
 import { heldBy, streamDialer } from './dial-stream.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
@@ -180,6 +181,7 @@ async function dial(
       settled();
       // Nothing may be read before the client's side exists.
       upstream.pause();
+      carriedBy(upstream, { socket, masks: true });
       resolve({ kind: 'open', upstream });
     });
     if (slashed.length > 0) {

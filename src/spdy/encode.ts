@@ -21,15 +21,19 @@ export class SpdyEncoder {
   }
 }
 
-/** One DATA frame; `payload` has less than 16 MiB. The payload is copied behind the header. */
+/** One DATA frame. The payload is copied behind the header. */
 export function dataFrame(options: { streamId: number; payload: Uint8Array; fin?: boolean }): Buffer {
-  const { streamId, payload } = options;
-  const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + payload.length);
-  frame.writeUInt32BE(streamId);
-  frame.writeUInt8(options.fin === true ? FLAG.fin : 0, 4);
-  frame.writeUIntBE(payload.length, 5, 3);
-  frame.set(payload, FRAME_HEADER_BYTES);
-  return frame;
+  const { payload } = options;
+  return Buffer.concat([dataHead({ ...options, bytes: payload.length }), payload]);
+}
+
+/** What stands before the payload of a DATA frame, which has `bytes`, less than 16 MiB. */
+export function dataHead(options: { streamId: number; bytes: number; fin?: boolean }): Buffer {
+  const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
+  head.writeUInt32BE(options.streamId);
+  head.writeUInt8(options.fin === true ? FLAG.fin : 0, 4);
+  head.writeUIntBE(options.bytes, 5, 3);
+  return head;
 }
 
 export function rstStreamFrame(options: { streamId: number; status: number }): Buffer {

@@ -1,6 +1,6 @@
 import { CodedError } from '../base/errors.js';
 import { SpdyDecoder } from './decode.js';
-import { dataFrame, goAwayFrame, pingFrame, rstStreamFrame, SpdyEncoder } from './encode.js';
+import { dataHead, goAwayFrame, pingFrame, rstStreamFrame, SpdyEncoder } from './encode.js';
 import type { SpdyFrame, SpdyHeaders } from './frame.js';
 import { GOAWAY, LIMIT, RESET, spdyError } from './frame.js';
 import type { StreamLink } from './stream.js';
@@ -17,6 +17,8 @@ export interface SpdySessionOptions {
   readonly role: 'client' | 'server';
   /** Sends bytes in order. False: the transport is full; say `transportDrained` when it is not any more. */
   write(bytes: Uint8Array): boolean;
+  /** The same of both, one after the other, for a transport that need not have them joined in memory. */
+  writeBoth?(head: Uint8Array, payload: Uint8Array): boolean;
   /** Reading from the transport should stop, because the consumer of at least one stream is blocked. */
   pause(): void;
   /** No stream is blocked any more. */
@@ -226,7 +228,9 @@ export class SpdySession {
     do {
       const part = payload.subarray(at, at + DATA_FRAME_BYTES);
       at += part.length;
-      this.#write(dataFrame({ streamId, payload: part, fin: fin && at === payload.length }));
+      const head = dataHead({ streamId, bytes: part.length, fin: fin && at === payload.length });
+      if (part.length > 0) this.#writeBoth(head, part);
+      else this.#write(head);
     } while (at < payload.length);
     if (this.#full) this.#wantDrain.add(stream);
     return !this.#full;
@@ -248,6 +252,12 @@ export class SpdySession {
   #write(bytes: Uint8Array): void {
     if (this.#ended) return;
     if (!this.#options.write(bytes)) this.#full = true;
+  }
+
+  #writeBoth(head: Uint8Array, payload: Uint8Array): void {
+    const options = this.#options;
+    if (options.writeBoth === undefined) this.#write(Buffer.concat([head, payload]));
+    else if (!this.#ended && !options.writeBoth(head, payload)) this.#full = true;
   }
 
   #block(stream: SpdyStream): void {

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
 import { WebSocketServer } from 'ws';
+import { carriedBy } from '../binary-message.js';
 import type { UpgradeCall } from '../relay-upgrade.js';
 import { MAX_MESSAGE_BYTES } from '../remote-command-upstream.js';
 
@@ -24,6 +25,7 @@ export function acceptWebSocket({ request, socket, head }: UpgradeCall, protocol
   let accepted: WebSocket | undefined;
   server.handleUpgrade(request, socket, head, (client) => {
     accepted = client;
+    carriedBy(client, { socket, masks: false });
   });
   return accepted;
 }

@@ -3,6 +3,7 @@ import type { RawData, WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.js';
 import { SpdySession } from '../../spdy/session.js';
 import type { SpdyStream } from '../../spdy/stream.js';
+import { sendBinary, writeTogether } from '../binary-message.js';
 
 /** Enough to keep a loopback connection busy, little enough for hundreds of sessions. */
 const HIGH_WATER_BYTES = 1024 * 1024;
@@ -29,19 +30,21 @@ export function spdyOverSocket(
 ): LocalTransport {
   const { socket, head, clock } = carrier;
   let full = false;
+  const write = (...parts: Uint8Array[]): boolean => {
+    if (!socket.writable) return true;
+    // Node's own mark of 16 KiB would stop and start for every frame.
+    writeTogether(socket, parts, () => {
+      if (!full || socket.writableLength > LOW_WATER_BYTES) return;
+      full = false;
+      session.transportDrained();
+    });
+    full ||= socket.writableLength > HIGH_WATER_BYTES;
+    return !full;
+  };
   const session = new SpdySession({
     role: 'server',
-    write(bytes) {
-      if (!socket.writable) return true;
-      // Node's own mark of 16 KiB would stop and start for every frame.
-      socket.write(bytes, () => {
-        if (!full || socket.writableLength > LOW_WATER_BYTES) return;
-        full = false;
-        session.transportDrained();
-      });
-      full ||= socket.writableLength > HIGH_WATER_BYTES;
-      return !full;
-    },
+    write,
+    writeBoth: write,
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     onStream: (stream) => handlers.onStream(stream),
@@ -79,18 +82,20 @@ export function spdyOverWebSocket(
 ): LocalTransport {
   const { socket, clock } = carrier;
   let full = false;
+  const write = (...parts: Uint8Array[]): boolean => {
+    if (socket.readyState !== socket.OPEN) return true;
+    sendBinary(socket, parts, () => {
+      if (!full || socket.bufferedAmount > LOW_WATER_BYTES) return;
+      full = false;
+      session.transportDrained();
+    });
+    full ||= socket.bufferedAmount > HIGH_WATER_BYTES;
+    return !full;
+  };
   const session = new SpdySession({
     role: 'server',
-    write(bytes) {
-      if (socket.readyState !== socket.OPEN) return true;
-      socket.send(bytes, () => {
-        if (!full || socket.bufferedAmount > LOW_WATER_BYTES) return;
-        full = false;
-        session.transportDrained();
-      });
-      full ||= socket.bufferedAmount > HIGH_WATER_BYTES;
-      return !full;
-    },
+    write,
+    writeBoth: write,
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     onStream: (stream) => handlers.onStream(stream),

@@ -6,6 +6,7 @@ import type { Wakes } from '../../base/wake.js';
 import { LIMIT } from '../../spdy/frame.js';
 import { SpdySession } from '../../spdy/session.js';
 import type { SpdyStream } from '../../spdy/stream.js';
+import { sendBinary } from '../binary-message.js';
 import { Pulse } from '../remote-command/pulse.js';
 
 const HIGH_WATER_BYTES = 1024 * 1024;
@@ -72,6 +73,7 @@ export class PodTunnel {
     this.#session = new SpdySession({
       role: 'client',
       write: (bytes) => this.#write(bytes),
+      writeBoth: (head, payload) => this.#write(head, payload),
       pause: () => upstream.pause(),
       resume: () => upstream.resume(),
       onGoAway: () => this.#becomeUnfit('the pod takes no more connections on this tunnel'),
@@ -177,11 +179,11 @@ export class PodTunnel {
     this.#session.end();
   }
 
-  #write(bytes: Uint8Array): boolean {
+  #write(...parts: Uint8Array[]): boolean {
     const { upstream } = this.#o;
     if (upstream.readyState !== upstream.OPEN) return true;
-    this.#pulse.sent(bytes.length);
-    upstream.send(bytes, () => {
+    for (const part of parts) this.#pulse.sent(part.length);
+    sendBinary(upstream, parts, () => {
       if (!this.#full || upstream.bufferedAmount > LOW_WATER_BYTES) return;
       this.#full = false;
       this.#cancelFullTimer();

@@ -109,3 +109,8 @@ export function protocolOf(name: string): RemoteProtocol {
   if (protocol === undefined) throw new Error(`unknown subprotocol ${name}`);
   return protocol;
 }
+
+/** Codes that may stand in a close frame (RFC 6455 7.4). */
+export function isSendable(code: number): boolean {
+  return (code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code)) || (code >= 3000 && code <= 4999);
+}

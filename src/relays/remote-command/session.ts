@@ -27,12 +27,13 @@ import {
   shellNotice,
   waitingNotice,
 } from '../../kubernetes/remote-session.js';
+import { sendMessage } from '../binary-message.js';
 import type { UpgradeCall } from '../relay-upgrade.js';
 import type { Dialled } from '../remote-command-upstream.js';
 import type { RelayTools } from '../served-membership.js';
 import { requestHeaders } from '../upstream-headers.js';
 import { askForCause, causeInWords, statusOfCut, withinMessage } from './cause.js';
-import { protocolOf, type RemoteCommandClient } from './client.js';
+import { isSendable, protocolOf, type RemoteCommandClient } from './client.js';
 import { CutoffWarning } from './cutoff-warning.js';
 import { HeldInput, HIGH_WATER_BYTES } from './held-input.js';
 import { Pulse } from './pulse.js';
@@ -181,7 +182,7 @@ export class RemoteCommandSession {
       return;
     }
     this.#pulse.sent(message.length);
-    upstream.send(fromBinaryMessage(this.#protocol, message), () => {
+    sendMessage(upstream, fromBinaryMessage(this.#protocol, message), () => {
       const writable = this.#upstream === upstream && upstream.bufferedAmount < HIGH_WATER_BYTES;
       if (client.isPaused && writable) client.resume();
     });
@@ -492,9 +493,4 @@ export class RemoteCommandSession {
     const onCutoff = this.#parts.call.served.exec?.onCutoff ?? 'reopen';
     return planAfterCut(this.#remote, { onCutoff, stdinEnded: this.#stdinEnded });
   }
-}
-
-/** Codes that may stand in a close frame (RFC 6455 7.4). */
-function isSendable(code: number): boolean {
-  return (code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code)) || (code >= 3000 && code <= 4999);
 }

@@ -7,6 +7,7 @@ import type { RemoteSession } from '../../kubernetes/remote-session.js';
 import { RESET } from '../../spdy/frame.js';
 import { SpdySession } from '../../spdy/session.js';
 import type { SpdyStream } from '../../spdy/stream.js';
+import { writeTogether } from '../binary-message.js';
 import { switchToSpdy } from '../spdy-upgrade.js';
 import type { RemoteCommandClient, RemoteCommandClientHandlers } from './client.js';
 import { HIGH_WATER_BYTES } from './held-input.js';
@@ -67,13 +68,15 @@ export class SpdyCommandClient implements RemoteCommandClient {
     this.#socket = o.socket;
     this.#clock = o.clock;
     this.#missing = new Set(expectedChannels(o.remote, o.protocol));
+    const write = (...parts: Uint8Array[]): boolean => {
+      if (!this.#socket.writable) return true;
+      writeTogether(this.#socket, parts, () => this.#sent());
+      return this.bufferedAmount < HIGH_WATER_BYTES;
+    };
     this.#session = new SpdySession({
       role: 'server',
-      write: (bytes) => {
-        if (!this.#socket.writable) return true;
-        this.#socket.write(bytes, () => this.#sent());
-        return this.bufferedAmount < HIGH_WATER_BYTES;
-      },
+      write,
+      writeBoth: write,
       pause: () => this.#block(true),
       resume: () => this.#block(false),
       onStream: (stream) => this.#adopt(stream),
