@@ -137,6 +137,7 @@ class Daemon implements RunningDaemon {
       state,
       ownFile: () => this.kubeconfigFile,
       memberships: () => this.memberships(),
+      version: options.version,
       clock: options.clock,
       log: options.log,
     });

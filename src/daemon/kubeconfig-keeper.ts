@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { Clock } from '../base/clock.js';
 import { describeError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
@@ -8,6 +10,9 @@ import type { State } from './state.js';
 
 /** A person's kubeconfig that another program has locked, or is in the middle of writing. */
 const AGAIN_MS = 5000;
+
+/** Says of which content the own file, byte for byte, is what it should be. */
+const SETTLED_FILE = 'kubeconfig-settled.json';
 
 /** Keeps the daemon's own kubeconfig, and those that a person had it merged into, in step with what is served. */
 export class KubeconfigKeeper {
@@ -27,8 +32,29 @@ export class KubeconfigKeeper {
   keep(): void {
     const content = this.#content();
     if (content === undefined) return;
-    updateKubeconfigFile(this.#o.ownFile(), content(this.#book.ownTemplate), { current: 'if-missing', backup: false });
+    this.#keepOwn(content(this.#book.ownTemplate));
     this.#keepMerged();
+  }
+
+  /** To read a kubeconfig of fifty memberships as YAML takes as long as half a start; to see that it is the same does not. */
+  #keepOwn(content: KubeconfigContent): void {
+    const { state, version, ownFile } = this.#o;
+    const file = ownFile();
+    const settled = (): string | undefined => {
+      try {
+        const bytes = readFileSync(file);
+        return createHash('sha256')
+          .update(JSON.stringify([version, file, content]))
+          .update(bytes)
+          .digest('base64');
+      } catch {
+        return undefined;
+      }
+    };
+    const before = settled();
+    if (before !== undefined && state.readJson(SETTLED_FILE) === before) return;
+    updateKubeconfigFile(file, content, { current: 'if-missing', backup: false });
+    state.writeJson(SETTLED_FILE, settled() ?? null);
   }
 
   close(): void {
@@ -103,6 +129,8 @@ export interface KubeconfigKeeperOptions {
   /** Asked each time: both change with a reload. */
   readonly ownFile: () => string;
   readonly memberships: () => readonly MembershipView[];
+  /** Of this program: another one may write otherwise. */
+  readonly version: string;
   readonly clock: Clock;
   readonly log: Logger;
 }

@@ -68,7 +68,7 @@ async function start(count: number, watchIdle: boolean): Promise<Idle> {
         name: `projects/1/locations/global/memberships/m${index}`,
       })),
       identities: { default: { source: 'token-file', tokenFile } },
-      listen: { port: await freePort(), membershipPorts: '0-0' },
+      listen: { port: await freePort(), membershipPorts: '20000-20999' },
       stateDir,
     }),
   );

@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
@@ -32,8 +32,11 @@ const membership = (id: string): MembershipView => ({
 
 interface Scene {
   readonly file: string;
+  readonly ownFile: string;
   readonly clock: FakeClock;
   readonly keeper: KubeconfigKeeper;
+  /** As the next daemon on that state. */
+  start(version?: string): KubeconfigKeeper;
   readonly book: KubeconfigBook;
   readonly logs: string[];
   serve(...ids: string[]): void;
@@ -48,20 +51,24 @@ function scene(t: Test): Scene {
   let served = [membership('prod'), membership('edge')];
   const clock = new FakeClock();
   const logs: string[] = [];
-  const keeper = new KubeconfigKeeper({
-    state,
-    ownFile: () => join(folder, 'kubeconfig'),
-    memberships: () => served,
-    clock,
-    log: createLogger({ level: 'trace', format: 'json', write: (line) => void logs.push(line) }),
-  });
+  const ownFile = join(folder, 'kubeconfig');
+  const start = (version = '1.0.0'): KubeconfigKeeper =>
+    new KubeconfigKeeper({
+      state,
+      ownFile: () => ownFile,
+      memberships: () => served,
+      version,
+      clock,
+      log: createLogger({ level: 'trace', format: 'json', write: (line) => void logs.push(line) }),
+    });
+  const keeper = start();
   const book = new KubeconfigBook(state);
   book.remember(file, '{alias}');
   const entry = { context: 'prod', server: 'https://127.0.0.1:1', token: 't', membership: membership('prod').name };
   const content = { entries: [entry], authority: 'PEM', owner: folder };
   updateKubeconfigFile(file, content, { current: 'keep', backup: true });
   return {
-    ...{ file, clock, keeper, book, logs },
+    ...{ file, ownFile, clock, keeper, start, book, logs },
     serve: (...ids) => {
       served = ids.map(membership);
       keeper.keep();
@@ -134,4 +141,30 @@ t.test('while there is no fleet yet nothing is taken out', async (t) => {
   at.serve();
   t.strictSame(at.contexts(), ['prod']);
   t.match(readFileSync(at.file, 'utf8'), /# mine/);
+});
+
+t.test('the own file is looked into again when it, the fleet or the program is another one', async (t) => {
+  const at = scene(t);
+  const own = (): string[] =>
+    (parse(readFileSync(at.ownFile, 'utf8')) as WrittenKubeconfig).clusters.map(({ name }) => name).sort();
+  at.serve('prod', 'edge');
+  t.strictSame(own(), ['edge', 'prod']);
+  const settled = readFileSync(at.ownFile, 'utf8');
+  const { mtimeMs } = statSync(at.ownFile);
+  at.start().keep();
+  at.start('2.0.0').keep();
+  t.equal(statSync(at.ownFile).mtimeMs, mtimeMs, 'nothing is written where nothing has changed');
+  writeFileSync(at.ownFile, '');
+  at.start().keep();
+  t.strictSame(own(), ['edge', 'prod'], 'emptied by hand');
+  writeFileSync(at.ownFile, settled.replaceAll('https://127.0.0.1', 'https://elsewhere'));
+  at.start().keep();
+  t.equal(readFileSync(at.ownFile, 'utf8'), settled);
+  rmSync(at.ownFile);
+  at.start().keep();
+  t.strictSame(own(), ['edge', 'prod'], 'removed by hand');
+  at.serve('prod');
+  t.strictSame(own(), ['prod']);
+  at.serve('prod', 'late');
+  t.strictSame(own(), ['late', 'prod']);
 });
