@@ -427,13 +427,14 @@ hear() {
         elif [ "$a" = 0 ]; then hang_up
         else
           echo "$a" >linger
-          : >lost
+          true >lost
         fi
         return
         ;;
     esac
   done
-  : >lost
+  # Not `:`, which ends the shell where the folder is gone: whoever waits for the next word would wait for ever.
+  true >lost
   echo lost >&6
 }
 
