@@ -427,14 +427,13 @@ hear() {
         elif [ "$a" = 0 ]; then hang_up
         else
           echo "$a" >linger
-          true >lost
+          : >lost
         fi
         return
         ;;
     esac
   done
-  # Not `:`, which ends the shell where the folder is gone: whoever waits for the next word would wait for ever.
-  true >lost
+  : >lost
   echo lost >&6
 }
 
