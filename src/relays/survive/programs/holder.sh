@@ -292,7 +292,7 @@ sweep() {
       else
         [ -n "$(find "$dir" -prune -mmin +1)" ] || continue
       fi
-      rm -f "$dir"/* "$dir/.refuse"
+      rm -f "$dir"/*
       rmdir "$dir"
     done
   done
@@ -369,14 +369,10 @@ hold() {
   fi
   kill $watching
   wait $watching $feeding $sweeping
-  refuse=
-  [ ! -e .refuse ] || read -r refuse <.refuse
   cd /
   # A streamer that is about to end may write one more file.
   for try in 1 2 3 4 5 6 7 8 9 10; do
-    rm -f "$folder"/* "$folder/.refuse"
-    [ -z "$refuse" ] || sleep "$refuse"
-    refuse=
+    rm -f "$folder"/*
     rmdir "$folder" && break
     sleep 0.1 || sleep 1
   done
@@ -417,8 +413,6 @@ hear() {
         ;;
       eof) echo "eof $a" >&7 ;;
       beat) echo beat >&6 ;;
-      # What is left of the folder, for so long, refuses a call to start this again that comes late.
-      refuse) echo "$a" >.refuse ;;
       leave | done)
         # Whoever is told to end while it does this leaves a command behind.
         trap '' TERM
