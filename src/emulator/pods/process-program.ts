@@ -5,7 +5,6 @@ import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import type { Writable } from 'node:stream';
 import { systemCode } from '../../base/errors.js';
 import type { TerminalSize } from '../../kubernetes/remote-command.js';
-import { guardGroup } from './orphan-guard.js';
 import { processTree } from './process-tree.js';
 import type { OutputStream, WorkloadInput } from './workload.js';
 
@@ -72,7 +71,6 @@ export function startPipedProgram(spec: ProgramSpec, events: ProgramEvents): Run
     // A group of its own: its children end with it.
     detached: true,
   });
-  const forget = guardGroup(child.pid);
   let ended = false;
   const exit = (exitCode: number): void => {
     if (ended) return;
@@ -80,10 +78,7 @@ export function startPipedProgram(spec: ProgramSpec, events: ProgramEvents): Run
     events.onExit(exitCode);
   };
   child.on('error', () => exit(126));
-  child.on('exit', () => {
-    if (spec.endsGroup) killGroup(child.pid, 'SIGKILL');
-    forget();
-  });
+  if (spec.endsGroup) child.on('exit', () => killGroup(child.pid, 'SIGKILL'));
   // `close`, not `exit`: the last output comes first.
   child.on('close', (code, signal) => exit(code ?? exitCodeOfSignal(signal)));
   child.stdout?.on('data', (data: Buffer) => events.onOutput('stdout', data));

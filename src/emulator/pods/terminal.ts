@@ -1,6 +1,5 @@
 import { CodedError } from '../../base/errors.js';
 import type { TerminalSize } from '../../kubernetes/remote-command.js';
-import { guardGroup } from './orphan-guard.js';
 import type { ProgramEvents, ProgramSpec, RunningProgram } from './process-program.js';
 import { isGroupGone, killGroup } from './process-program.js';
 
@@ -41,12 +40,10 @@ export async function startTerminalProgram(spec: ProgramSpec, events: ProgramEve
     // Bytes, not text: a character may be split between two reads.
     encoding: null,
   });
-  const forget = guardGroup(terminal.pid);
   let ended = false;
   terminal.onData((data: string | Buffer) => events.onOutput('stdout', Buffer.from(data)));
   terminal.onExit(({ exitCode, signal }) => {
     ended = true;
-    forget();
     events.onExit(signal === undefined || signal === 0 ? exitCode : 128 + signal);
   });
   return {
