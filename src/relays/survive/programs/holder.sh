@@ -385,7 +385,8 @@ hear() {
         ;;
     esac
   done
-  : >lost
+  # Not `:`, which ends the shell where the folder is gone: whoever waits for the next word would wait for ever.
+  true >lost
   echo lost >&6
 }
 
