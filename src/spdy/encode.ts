@@ -21,12 +21,6 @@ export class SpdyEncoder {
   }
 }
 
-/** One DATA frame. The payload is copied behind the header. */
-export function dataFrame(options: { streamId: number; payload: Uint8Array; fin?: boolean }): Buffer {
-  const { payload } = options;
-  return Buffer.concat([dataHead({ ...options, bytes: payload.length }), payload]);
-}
-
 /** What stands before the payload of a DATA frame, which has `bytes`, less than 16 MiB. */
 export function dataHead(options: { streamId: number; bytes: number; fin?: boolean }): Buffer {
   const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES);

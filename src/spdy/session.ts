@@ -15,10 +15,11 @@ const MAX_UNREAD_ANSWERS = 1024;
 export interface SpdySessionOptions {
   /** Who opens the transport: the client's streams and pings have odd ids, the server's even ones. */
   readonly role: 'client' | 'server';
-  /** Sends bytes in order. False: the transport is full; say `transportDrained` when it is not any more. */
-  write(bytes: Uint8Array): boolean;
-  /** The same of both, one after the other, for a transport that need not have them joined in memory. */
-  writeBoth?(head: Uint8Array, payload: Uint8Array): boolean;
+  /**
+   * Sends a frame, of one part or of a head and a payload that need not be joined in memory. False: the transport is full; say
+   * `transportDrained` when it is not any more.
+   */
+  write(frame: readonly Uint8Array[]): boolean;
   /** Reading from the transport should stop, because the consumer of at least one stream is blocked. */
   pause(): void;
   /** No stream is blocked any more. */
@@ -229,7 +230,7 @@ export class SpdySession {
       const part = payload.subarray(at, at + DATA_FRAME_BYTES);
       at += part.length;
       const head = dataHead({ streamId, bytes: part.length, fin: fin && at === payload.length });
-      if (part.length > 0) this.#writeBoth(head, part);
+      if (part.length > 0) this.#write(head, part);
       else this.#write(head);
     } while (at < payload.length);
     if (this.#full) this.#wantDrain.add(stream);
@@ -249,15 +250,9 @@ export class SpdySession {
     }
   }
 
-  #write(bytes: Uint8Array): void {
+  #write(...frame: Uint8Array[]): void {
     if (this.#ended) return;
-    if (!this.#options.write(bytes)) this.#full = true;
-  }
-
-  #writeBoth(head: Uint8Array, payload: Uint8Array): void {
-    const options = this.#options;
-    if (options.writeBoth === undefined) this.#write(Buffer.concat([head, payload]));
-    else if (!this.#ended && !options.writeBoth(head, payload)) this.#full = true;
+    if (!this.#options.write(frame)) this.#full = true;
   }
 
   #block(stream: SpdyStream): void {

@@ -10,9 +10,10 @@ import {
 } from '../../src/kubernetes/remote-command.js';
 import { watchEventDecoder } from '../../src/kubernetes/watch-events.js';
 import { SpdyDecoder } from '../../src/spdy/decode.js';
-import { dataFrame, pingFrame, SpdyEncoder } from '../../src/spdy/encode.js';
+import { pingFrame, SpdyEncoder } from '../../src/spdy/encode.js';
 import { readConversation } from '../conversations/capture.js';
 import { encodeCbor } from '../support/cbor.js';
+import { dataFrame } from '../support/data-frame.js';
 import { type Random, randomBytesOf, seeded } from './random.js';
 
 /** How long each target is tried; a long run is `CGP_TEST_FUZZ_SECONDS=3600 npm run fuzz`. */

@@ -143,8 +143,8 @@ export class PodEnd {
     const halves = new Map<string, { data?: SpdyStream; error?: SpdyStream }>();
     this.session = new SpdySession({
       role: 'server',
-      write: (bytes) => {
-        webSocket.send(bytes, () => this.session.transportDrained());
+      write: (frame) => {
+        webSocket.send(Buffer.concat(frame), () => this.session.transportDrained());
         return webSocket.bufferedAmount < 1024 * 1024;
       },
       pause: () => webSocket.pause(),
@@ -314,7 +314,12 @@ export class SpdyClientEnd {
     this.pause = o.pause;
     this.resume = o.resume;
     this.leave = o.leave;
-    this.session = new SpdySession({ role: 'client', write: o.write, pause: o.pause, resume: o.resume });
+    this.session = new SpdySession({
+      role: 'client',
+      write: (frame) => o.write(Buffer.concat(frame)),
+      pause: o.pause,
+      resume: o.resume,
+    });
   }
 
   static overWebSocket(socket: WebSocket): SpdyClientEnd {

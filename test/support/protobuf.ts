@@ -57,8 +57,9 @@ function unknown(object: Buffer, kind: string): Buffer {
   return Buffer.concat([ENVELOPE, field(1, typeMeta), field(2, object)]);
 }
 
-function pod(name: string, resourceVersion: number): Buffer {
-  return field(1, Buffer.concat([field(1, name), field(6, String(resourceVersion))]));
+function pod(name: string, resourceVersion?: number): Buffer {
+  const version = resourceVersion === undefined ? [] : [field(6, String(resourceVersion))];
+  return field(1, Buffer.concat([field(1, name), ...version]));
 }
 
 function event(type: string, object: Buffer): Buffer {
@@ -70,6 +71,12 @@ function event(type: string, object: Buffer): Buffer {
 
 export function podEvent(type: string, resourceVersion: number, name = 'box'): Buffer {
   return event(type, unknown(pod(name, resourceVersion), 'Pod'));
+}
+
+/** Of a pod whose spec has so many bytes; one without a resourceVersion says none. */
+export function largePodEvent(type: string, o: { resourceVersion?: number | undefined; specBytes: number }): Buffer {
+  const spec = field(2, 'x'.repeat(o.specBytes));
+  return event(type, unknown(Buffer.concat([pod('box', o.resourceVersion), spec]), 'Pod'));
 }
 
 /** The event that ends a watch from a resourceVersion that is forgotten. */

@@ -42,7 +42,7 @@ export class SpdyClientEnd {
     });
     this.#session = new SpdySession({
       role: 'client',
-      write: (bytes) => socket.write(bytes),
+      write: (frame) => socket.write(Buffer.concat(frame)),
       pause: () => socket.pause(),
       resume: () => socket.resume(),
     });

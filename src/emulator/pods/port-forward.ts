@@ -25,8 +25,8 @@ export function servePortForward(options: { socket: WebSocket; network: PodNetwo
   let full = false;
   const session = new SpdySession({
     role: 'server',
-    write(bytes) {
-      socket.send(bytes, () => {
+    write(frame) {
+      socket.send(Buffer.concat(frame), () => {
         if (!full || socket.bufferedAmount > LOW_WATER_BYTES) return;
         full = false;
         session.transportDrained();

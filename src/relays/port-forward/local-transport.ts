@@ -30,10 +30,10 @@ export function spdyOverSocket(
 ): LocalTransport {
   const { socket, head, clock } = carrier;
   let full = false;
-  const write = (...parts: Uint8Array[]): boolean => {
+  const write = (frame: readonly Uint8Array[]): boolean => {
     if (!socket.writable) return true;
     // Node's own mark of 16 KiB would stop and start for every frame.
-    writeTogether(socket, parts, () => {
+    writeTogether(socket, frame, () => {
       if (!full || socket.writableLength > LOW_WATER_BYTES) return;
       full = false;
       session.transportDrained();
@@ -44,7 +44,6 @@ export function spdyOverSocket(
   const session = new SpdySession({
     role: 'server',
     write,
-    writeBoth: write,
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     onStream: (stream) => handlers.onStream(stream),
@@ -82,9 +81,9 @@ export function spdyOverWebSocket(
 ): LocalTransport {
   const { socket, clock } = carrier;
   let full = false;
-  const write = (...parts: Uint8Array[]): boolean => {
+  const write = (frame: readonly Uint8Array[]): boolean => {
     if (socket.readyState !== socket.OPEN) return true;
-    sendBinary(socket, parts, () => {
+    sendBinary(socket, frame, () => {
       if (!full || socket.bufferedAmount > LOW_WATER_BYTES) return;
       full = false;
       session.transportDrained();
@@ -95,7 +94,6 @@ export function spdyOverWebSocket(
   const session = new SpdySession({
     role: 'server',
     write,
-    writeBoth: write,
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     onStream: (stream) => handlers.onStream(stream),

@@ -72,8 +72,7 @@ export class PodTunnel {
     this.#openedAt = clock.monotonic();
     this.#session = new SpdySession({
       role: 'client',
-      write: (bytes) => this.#write(bytes),
-      writeBoth: (head, payload) => this.#write(head, payload),
+      write: (frame) => this.#write(frame),
       pause: () => upstream.pause(),
       resume: () => upstream.resume(),
       onGoAway: () => this.#becomeUnfit('the pod takes no more connections on this tunnel'),
@@ -179,11 +178,11 @@ export class PodTunnel {
     this.#session.end();
   }
 
-  #write(...parts: Uint8Array[]): boolean {
+  #write(frame: readonly Uint8Array[]): boolean {
     const { upstream } = this.#o;
     if (upstream.readyState !== upstream.OPEN) return true;
-    for (const part of parts) this.#pulse.sent(part.length);
-    sendBinary(upstream, parts, () => {
+    for (const part of frame) this.#pulse.sent(part.length);
+    sendBinary(upstream, frame, () => {
       if (!this.#full || upstream.bufferedAmount > LOW_WATER_BYTES) return;
       this.#full = false;
       this.#cancelFullTimer();

@@ -68,15 +68,13 @@ export class SpdyCommandClient implements RemoteCommandClient {
     this.#socket = o.socket;
     this.#clock = o.clock;
     this.#missing = new Set(expectedChannels(o.remote, o.protocol));
-    const write = (...parts: Uint8Array[]): boolean => {
-      if (!this.#socket.writable) return true;
-      writeTogether(this.#socket, parts, () => this.#sent());
-      return this.bufferedAmount < HIGH_WATER_BYTES;
-    };
     this.#session = new SpdySession({
       role: 'server',
-      write,
-      writeBoth: write,
+      write: (frame) => {
+        if (!this.#socket.writable) return true;
+        writeTogether(this.#socket, frame, () => this.#sent());
+        return this.bufferedAmount < HIGH_WATER_BYTES;
+      },
       pause: () => this.#block(true),
       resume: () => this.#block(false),
       onStream: (stream) => this.#adopt(stream),

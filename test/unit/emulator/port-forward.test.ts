@@ -39,8 +39,8 @@ class TunnelClient {
     });
     this.session = new SpdySession({
       role: 'client',
-      write: (bytes) => {
-        this.socket.send(bytes, () => {
+      write: (frame) => {
+        this.socket.send(Buffer.concat(frame), () => {
           if (this.socket.bufferedAmount === 0) this.session.transportDrained();
         });
         return this.socket.bufferedAmount < MIB;

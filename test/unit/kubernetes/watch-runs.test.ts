@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { type WatchEvent, watchEventDecoder } from '../../../src/kubernetes/watch-events.js';
 import { readConversation } from '../../conversations/capture.js';
+import { largePodEvent } from '../../support/protobuf.js';
 
 const JSON_TYPE = 'application/json;stream=watch';
 const PROTOBUF_TYPE = 'application/vnd.kubernetes.protobuf;stream=watch';
@@ -73,23 +74,8 @@ function json({ type = 'MODIFIED', version, size = 300, spec = '' }: Change, o: 
   return Buffer.from(`${o.spaced === true ? text.replaceAll('":', '" : ') : text}\n`);
 }
 
-function protobuf({ type = 'MODIFIED', version, size = 300 }: Change): Buffer {
-  const metadata = Buffer.concat([field(1, 'box'), ...(version === undefined ? [] : [field(6, String(version))])]);
-  const object = Buffer.concat([field(1, metadata), field(2, 'x'.repeat(size))]);
-  const unknown = Buffer.concat([Buffer.from('k8s\0'), field(1, field(2, 'Pod')), field(2, object)]);
-  const body = Buffer.concat([field(1, type), field(2, field(1, unknown))]);
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(body.length);
-  return Buffer.concat([length, body]);
-}
-
-function field(number: number, value: Buffer | string): Buffer {
-  const bytes = Buffer.from(value);
-  const head = [number * 8 + 2];
-  let left = bytes.length;
-  for (; left > 127; left >>>= 7) head.push((left & 127) | 128);
-  return Buffer.concat([Buffer.from([...head, left]), bytes]);
-}
+const protobuf = ({ type = 'MODIFIED', version, size = 300 }: Change): Buffer =>
+  largePodEvent(type, { resourceVersion: version, specBytes: size });
 
 const changes = (count: number, size: number): Change[] =>
   Array.from({ length: count }, (_, i) => ({ version: 100 + i, size }));

@@ -231,7 +231,7 @@ for (const pauseAt of [1, 2, 3, 7]) {
         const sent: Buffer[] = [];
         const peer = new SpdySession({
           role: 'client',
-          write: (bytes) => sent.push(Buffer.from(bytes)) > 0,
+          write: (frame) => sent.push(Buffer.concat(frame)) > 0,
           pause: () => {},
           resume: () => {},
         });

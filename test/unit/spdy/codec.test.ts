@@ -2,10 +2,11 @@ import { constants, deflateRawSync, deflateSync } from 'node:zlib';
 import t from 'tap';
 import { SpdyDecoder } from '../../../src/spdy/decode.js';
 import { DICTIONARY } from '../../../src/spdy/dictionary.js';
-import { dataFrame, goAwayFrame, pingFrame, rstStreamFrame, SpdyEncoder } from '../../../src/spdy/encode.js';
+import { goAwayFrame, pingFrame, rstStreamFrame, SpdyEncoder } from '../../../src/spdy/encode.js';
 import type { SpdyFrame, SpdyHeaders } from '../../../src/spdy/frame.js';
 import { LIMIT } from '../../../src/spdy/frame.js';
 import { HeaderBlockReader, HeaderBlockWriter } from '../../../src/spdy/header-block.js';
+import { dataFrame } from '../../support/data-frame.js';
 import { bytesFrom } from './fixture.js';
 
 const RECORDED = ['port-forward-1.33-real', 'exec-1.27-real', 'exec-tty-1.27-real', 'port-forward-1.31-simultaneous'];

@@ -1,10 +1,11 @@
 import type { CodedError } from '../../../src/base/errors.js';
 import { SpdyDecoder } from '../../../src/spdy/decode.js';
-import { dataFrame, SpdyEncoder } from '../../../src/spdy/encode.js';
+import { SpdyEncoder } from '../../../src/spdy/encode.js';
 import type { SpdyFrame } from '../../../src/spdy/frame.js';
 import type { SpdySessionOptions } from '../../../src/spdy/session.js';
 import { SpdySession } from '../../../src/spdy/session.js';
 import type { SpdyStream, SpdyStreamHandlers } from '../../../src/spdy/stream.js';
+import { dataFrame } from '../../support/data-frame.js';
 
 /** A session over a transport that is a list. */
 export class Bench {
@@ -22,8 +23,8 @@ export class Bench {
   constructor(role: 'client' | 'server' = 'server', onStream?: SpdySessionOptions['onStream']) {
     this.session = new SpdySession({
       role,
-      write: (bytes) => {
-        this.#decoder.push(bytes);
+      write: (frame) => {
+        for (const part of frame) this.#decoder.push(part);
         return this.room;
       },
       pause: () => this.reading.push('pause'),
