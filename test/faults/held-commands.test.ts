@@ -294,6 +294,18 @@ stories('a holder that was killed: there is nothing to join', async (t, containe
   execFileSync('rm', ['-rf', join(container.folder, 'tmp', folder)]);
 });
 
+stories('the folder is gone with its holder: the call ends with its input', async (t, container) => {
+  const session = container.session(['cat']);
+  const exec = session.exec();
+  await exec.hold();
+  const [folder = ''] = container.leftovers;
+  execFileSync('kill', ['-KILL', String(holderOf(container))]);
+  execFileSync('rm', ['-rf', join(container.folder, 'tmp', folder)]);
+  exec.cut();
+  await exec.exited;
+  t.pass('nobody waits for a word that nobody says');
+});
+
 stories('nobody else can read anything', async (t, container) => {
   const session = container.session(['cat']);
   const exec = session.exec();

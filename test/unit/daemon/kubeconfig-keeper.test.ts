@@ -1,5 +1,5 @@
 import { appendFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
 import { createLogger } from '../../../src/base/log.js';
@@ -151,8 +151,13 @@ t.test('the own file is looked into again when it, the fleet or the program is a
   t.strictSame(own(), ['edge', 'prod']);
   const settled = readFileSync(at.ownFile, 'utf8');
   const { mtimeMs } = statSync(at.ownFile);
+  // Each look into the file ends with a record of it, which is another file then.
+  const record = (): number => statSync(join(dirname(at.ownFile), 'kubeconfig-settled.json')).ino;
+  const looked = record();
   at.start().keep();
+  t.equal(record(), looked, 'it is known without a look');
   at.start('2.0.0').keep();
+  t.not(record(), looked);
   t.equal(statSync(at.ownFile).mtimeMs, mtimeMs, 'nothing is written where nothing has changed');
   writeFileSync(at.ownFile, '');
   at.start().keep();
