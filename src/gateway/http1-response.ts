@@ -52,7 +52,10 @@ export class Http1Response {
     return this.#state === 'done';
   }
 
-  /** Keeps nothing of `chunk`. Answers the bytes that follow the response, which on our connections are an error of the other side. */
+  /**
+   * Keeps nothing of `chunk`. Answers the bytes that follow the response, which on our connections are an error of the other
+   * side.
+   */
   push(chunk: Buffer): Buffer {
     let rest = chunk;
     while (rest.length > 0 && this.#state !== 'done') rest = this.#step(rest);

@@ -98,7 +98,12 @@ for (const version of ['1.27', '1.36']) {
       t.equal(result.code, code, `${args.join(' ')}: ${result.stderr}`);
       t.match(code > 0 && result.stdout === '' ? result.stderr : result.stdout, printed, args.join(' '));
     }
-    await Promise.all([initLogs(t, kubectl, folder), oneOff(t, kubectl), debug(t, kubectl)]);
+    await Promise.all([
+      initLogs(t, kubectl, folder),
+      oneOff(t, kubectl),
+      debug(t, kubectl),
+      largeList(t, kubectl, folder),
+    ]);
   });
 }
 
@@ -113,6 +118,26 @@ async function initLogs(t: Test, kubectl: Kubectl, folder: string): Promise<void
   await all.until(/^\[pod\/prepared\/main\] begun$/m);
   await all.until(/^\[pod\/prepared\/beside\] too$/m);
   await all.stop();
+}
+
+/** A list that is read and written in many pieces, up and down. */
+async function largeList(t: Test, kubectl: Kubectl, folder: string): Promise<void> {
+  const file = join(folder, 'large.json');
+  const items = ['a', 'b', 'c', 'd'].map((name) => ({
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: `large-${name}`, labels: { size: 'large' } },
+    data: { text: Array.from({ length: 100_000 }, (_, i) => `${name}${i}`).join(' ') },
+  }));
+  writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
+  t.match(await kubectl.run(['create', '-f', file]), { code: 0 });
+  const listed = await kubectl.run(['get', 'configmaps', '-l', 'size=large', '-o', 'json']);
+  t.equal(listed.code, 0, listed.stderr);
+  const got = (JSON.parse(listed.stdout) as { items: typeof items }).items;
+  t.ok(
+    items.every(({ data }, i) => got[i]?.data.text === data.text),
+    `${listed.stdout.length} bytes are as they were sent`,
+  );
 }
 
 async function oneOff(t: Test, kubectl: Kubectl): Promise<void> {
