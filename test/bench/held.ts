@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { type ToolSet, toolPath } from '../support/container-tools.js';
 import { execStdin, execStdout, keystrokes, type Route } from './exec-figures.js';
 import { startFleetScene } from './fleet-scene.js';
@@ -8,6 +10,8 @@ import { type Ratio, type Section, show } from './report.js';
 import { MEBIBYTE } from './servers.js';
 
 const ROUNDS = Number(process.env['CGP_BENCH_ROUNDS'] ?? 3);
+/** Names of holders, with commas; all of them when left out. */
+const CHOSEN = process.env['CGP_BENCH_HOLDERS']?.split(',');
 /** What holds the command, and how many bytes it is given: to a shell every piece costs processes. */
 const HELD: readonly (readonly [string, ToolSet, number])[] = [
   ['Perl', 'debian', 100 * MEBIBYTE],
@@ -24,12 +28,16 @@ export async function held(): Promise<Section> {
   });
   const kubectl = findKubectl('1.33') ?? scene.kubectl;
   const kubeconfig = scene.kubeconfigs.daemon;
+  // As in a container, where a session finds memory at /dev/shm.
+  const temporary = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : scene.folder, 'cgp-bench-'));
   const rows: Record<string, string | number>[] = [];
   const ratios: Ratio[] = [];
   try {
     for (const [name, set, bytes] of HELD) {
+      if (CHOSEN?.includes(name) === false) continue;
       const routes = ['prod', 'edge-store'].map((context): Route => ({ kubectl, kubeconfig, context, pod: set }));
-      for (const { context = '' } of routes) createPod({ kubectl, kubeconfig, context, set, folder: scene.folder });
+      const { folder } = scene;
+      for (const { context = '' } of routes) createPod({ kubectl, kubeconfig, context, set, folder, temporary });
       const [plain, surviving] = routes as [Route, Route];
       const figures: Record<string, number[][]> = {};
       for (let round = 0; round < ROUNDS; round++) {
@@ -52,13 +60,24 @@ export async function held(): Promise<Section> {
     }
   } finally {
     scene.close();
+    rmSync(temporary, { recursive: true, force: true });
   }
   show('an exec that is held in its container, and one that is not', rows);
   return { name: 'held', rows, ratios };
 }
 
-function createPod(o: { kubectl: string; kubeconfig: string; context: string; set: ToolSet; folder: string }): void {
-  const env = [{ name: 'PATH', value: toolPath(o.folder, o.set, ['sleep']) }];
+function createPod(o: {
+  kubectl: string;
+  kubeconfig: string;
+  context: string;
+  set: ToolSet;
+  folder: string;
+  temporary: string;
+}): void {
+  const env = [
+    { name: 'PATH', value: toolPath(o.folder, o.set, ['sleep']) },
+    { name: 'TMPDIR', value: o.temporary },
+  ];
   const pod = {
     apiVersion: 'v1',
     kind: 'Pod',

@@ -178,10 +178,12 @@ stories('a command whose output nobody takes is stopped from writing', async (t,
     last = now;
   }
   const pieces = Number(readFileSync(progress, 'latin1'));
-  t.ok(pieces * 65_536 <= 3 * 1024 * 1024, `it wrote ${pieces * 64} KiB`);
+  // A shell keeps two files of 4 MiB, the others 2 MiB in memory; what is in pipes comes on top.
+  const mostKib = (exec.program === 'sh' ? 9 : 3) * 1024;
+  t.ok(pieces * 64 <= mostKib, `it wrote ${pieces * 64} KiB`);
   const [folder = ''] = container.leftovers;
   const used = execFileSync('du', ['-sk', join(container.folder, 'tmp', folder)], { encoding: 'utf8' });
-  t.ok(Number.parseInt(used, 10) <= 3 * 1024, `of the disk, ${used.split('\t')[0]} KiB`);
+  t.ok(Number.parseInt(used, 10) <= mostKib, `of the disk, ${used.split('\t')[0]} KiB`);
   exec.acknowledging = true;
   exec.send(holderWords.got(session.received));
   while (session.received.out <= last + 512 * 1024) await session.wakeup();

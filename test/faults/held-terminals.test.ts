@@ -139,6 +139,17 @@ stories('the client leaves: the terminal is hung up, with what runs in it', asyn
   t.strictSame(alive, []);
 });
 
+stories('the client leaves before the terminal is there: nothing is left', async (t, container) => {
+  for (let i = 0; i < 3; i++) {
+    const session = container.session(['sleep', '1003'], TTY);
+    const exec = session.exec();
+    await exec.hold();
+    exec.send(holderWords.leave(0));
+    t.match(await exec.next(), { kind: 'bye' });
+    await session.over();
+  }
+});
+
 stories('who ignores the hang-up goes on, without a terminal', async (_, container) => {
   const [go, done] = [join(container.folder, 'go'), join(container.folder, 'done')];
   const script = `trap '' HUP; echo ready; until [ -e ${go} ]; do sleep 0.1; done; echo on > ${done}`;

@@ -157,6 +157,11 @@ export class LocalExec {
     });
   }
 
+  /** What holds the command; known once it does. */
+  get program(): HolderProgram {
+    return this.#program;
+  }
+
   send(words: Buffer): void {
     this.child.stdin?.write(words);
   }

@@ -22,8 +22,9 @@
 exec 3<&0 4>&1 5>&2 </dev/null >/dev/null 2>&1
 # Of stderr, in pieces.
 MOST=16
-# Of stdout: what a file is of, how many there may be, and how far the first may lie behind.
-BLOCK=16384 CHUNK=88 CHUNKS=32 BEHIND=1441792
+# Of stdout: the bytes of a file, and what it is of where little is written; how many there may be, and how far the first may
+# lie behind.
+CHUNK=4194304 READS=64 CHUNKS=32 BEHIND=4194304
 newline='
 '
 # Bytes are characters, and numbers are said in English. The environment may hold anything under the other names.
@@ -67,12 +68,13 @@ tell() {
 
 # Nobody will come any more: a terminal is hung up, anything else goes on without a reader, as it would have.
 hang_up() {
+  # First: whoever misses another file finds that this one is missing, too, and a terminal that is just being made that it is
+  # not wanted any more, be it that it tells too late who it is.
+  rm -f kept
   if [ "$tty" = 1 ]; then
     [ -n "$parent" ] || read -r child parent <who
     kill -HUP "$child" "-$child"
   fi
-  # First: whoever misses another file finds that this one is missing, too.
-  rm -f kept
   echo left >&7
   echo left >&8
   echo left >&9
@@ -91,49 +93,74 @@ hang_up() {
   rm -f ./*
 }
 
-# Sets size: how many bytes dd has copied, of whose last words this is the file, in blocks of so many.
+# Sets size: how many bytes dd has copied, of whose last words this is the file, in blocks of so many; and untold where they do
+# not say it.
 copied() {
-  records= size=
-  { read -r records; read -r line; read -r size line; } <"$1"
+  records= size= untold=
+  # It may warn as well.
+  while read -r count what line; do
+    case $what in
+      records) records=${records:-$count} ;;
+      bytes) size=$count ;;
+    esac
+  done <"$1"
   case $records,$size in
-    *+0*) size=$((${records%%+*} * $2)) ;;
-    *,'' | *,*[!0-9]*) size=$((0 + $(wc -c <"$3" || echo 0))) ;;
+    *+0,*) size=$((${records%+0} * $2)) ;;
+    *,'' | *,*[!0-9]*) size=$((0 + $(wc -c <"$3" || echo 0))) untold=1 ;;
   esac
+}
+
+# Starts what copies the next file of stdout once it is told for whom, so that it is there by then: on a slow machine it takes
+# longer to start than to copy. It ends by itself when this shell does. Sets ready.
+prepare() {
+  length=$block count=$READS
+  [ -z "$much" ] || count=$((CHUNK / length))
+  turnstile=go.$((number % 2)) chunk=out.$((number % (2 * CHUNKS))) said=said.$((number % 2))
+  {
+    exec 4<$turnstile 6>&- 7>&-
+    read -r listener <&4 && echo "$listener" && exec dd bs=$length count=$count <&5 2>$said
+  } | {
+    exec 5<&- 6>&- 7>&-
+    read -r listener && exec tee "live.$listener" >"$chunk" 9<>"live.$listener"
+  } &
+  ready=$!
 }
 
 # Reads the command's stdout from 5. Arguments, from here on, are where the files begin that are kept, the first of them
 # with this number; what is acknowledged comes by 8, with the turn of who has said so.
 pump_out() {
-  first=1 number=1 at=0 listener= since= teeing=
+  first=1 number=1 at=0 listener= since= teeing= by=0 got=0 block=16384 much=
   echo 0 >out.end
+  exec 6<>go.0 7<>go.1
   set -- 0
-  trap '[ "$teeing" != next ] || teeing=$!; kill $teeing; [ -e kept ] || exec cat <&5' TERM
+  trap '[ -z "$teeing" ] || kill $teeing; [ -e kept ] || exec cat <&5 6>&- 7>&-' TERM
+  prepare
   while [ -e kept ]; do
     # All that has been said until now; then one by one, until there is room.
     echo mark >&8
     read_all=
-    while read -r by got <&8; do
-      case $by in
-        left) exec cat <&5 ;;
+    while read -r word offset <&8; do
+      case $word in
+        left) exec cat <&5 6>&- 7>&- ;;
         mark) read_all=1 ;;
-        *)
-          find_newest
-          while [ "$newest" = "$by" ] && [ $# -gt 1 ] && [ "$2" -le "$got" ]; do
-            start=$1
-            shift
-            echo "$listener $since $((first + 1)) $*" >map
-            # Whoever has come meanwhile counts on what it has seen there.
-            find_newest
-            if [ "$newest" = "$by" ]; then
-              : >out.$((first % (2 * CHUNKS)))
-              first=$((first + 1))
-            else
-              set -- "$start" "$@"
-            fi
-          done
-          ;;
+        *) [ "$word" -lt "$by" ] || by=$word got=$offset ;;
       esac
-      [ -n "$read_all" ] && [ $# -le $CHUNKS ] && [ $((at - $1)) -le $BEHIND ] && break
+      [ -n "$read_all" ] || continue
+      find_newest
+      while [ "$newest" = "$by" ] && [ $# -gt 1 ] && [ "$2" -le "$got" ]; do
+        start=$1
+        shift
+        echo "$listener $since $((first + 1)) $*" >map
+        # Whoever has come meanwhile counts on what it has seen there.
+        find_newest
+        if [ "$newest" = "$by" ]; then
+          : >out.$((first % (2 * CHUNKS)))
+          first=$((first + 1))
+        else
+          set -- "$start" "$@"
+        fi
+      done
+      [ $# -le $CHUNKS ] && [ $((at - $1)) -le $BEHIND ] && break
     done
     before=$listener
     while :; do
@@ -144,25 +171,33 @@ pump_out() {
       find_newest
       [ "$newest" = "$listener" ] && break
     done
+    teeing=$ready
+    echo "$listener" 1<>$turnstile
     [ "$listener" = "$before" ] || {
       tell map
       [ -z "$before" ] || rm -f "live.$before"
     }
-    chunk=out.$((number % (2 * CHUNKS)))
-    teeing=next
-    { dd bs=$BLOCK count=$CHUNK <&5 2>out.said | tee "live.$listener" >"$chunk" 9<>"live.$listener"; } &
-    teeing=$!
+    written=$chunk told=$said of=$length full=$((count * length))
+    number=$((number + 1))
+    prepare
     wait $teeing
     teeing=
-    copied out.said $BLOCK "$chunk"
+    copied "$told" $of "$written"
+    if [ "$size" -ge $((full / 2)) ]; then much=1; else much=; fi
+    # Most programs write as much at once: whole blocks are counted without a process.
+    [ -z "$untold" ] || block=4096
     # Before the files are believed: they may have been removed meanwhile.
     [ -e kept ] || break
-    [ "$size" = 0 ] && return
-    at=$((at + size)) number=$((number + 1))
+    if [ "$size" = 0 ]; then
+      exec 6>&- 7>&-
+      wait $ready
+      return
+    fi
+    at=$((at + size))
     set -- "$@" $at
     echo $at >out.end
   done
-  exec cat <&5
+  exec cat <&5 6>&- 7>&-
 }
 
 # Reads the command's stderr from 5. Arguments, from here on, are the ends of the pieces that wait.
@@ -286,6 +321,7 @@ run() (
     cd "$here"
     exec script -qefc '{ stty echo; { echo "$$ $PPID"; tty; } >"$cgp_folder/who"
       read -r rows columns <"$cgp_folder/size" && stty rows "$rows" cols "$columns"; } 2>/dev/null
+      [ -e "$cgp_folder/kept" ] || exit
       eval "$(cat <&9)"' /dev/null
   fi
   [ "$want_in" = 1 ] && exec <"$folder/in"
@@ -346,8 +382,14 @@ hold() {
 hear() {
   number=0 beats=0 got_out= got_err=
   while read -r word a b c <&3; do
-    beats=$((beats + 1))
-    echo "$turn $beats" >beat
+    case $word in
+      # Too many to note each; a beat comes by itself.
+      type | got) ;;
+      *)
+        beats=$((beats + 1))
+        echo "$turn $beats" >beat
+        ;;
+    esac
     case $word in
       type) printf '%s\n' "type $a $b $c" >&7 ;;
       in)
@@ -655,7 +697,7 @@ for place in "$TMPDIR" /dev/shm /tmp /var/tmp /run "$HOME" ''; do
   case $place in /*) ;; '') plain no-folder ;; *) continue ;; esac
   # Where another call of the same session was quicker, it is joined.
   mkdir "$folder" || { join_there; continue; }
-  cd "$folder" && mkfifo in out err feed oa ea fin && break
+  cd "$folder" && mkfifo in out err feed oa ea go.0 go.1 fin && break
   rm -f "$folder"/*
   rmdir "$folder"
 done

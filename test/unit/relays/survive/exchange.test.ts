@@ -68,7 +68,7 @@ t.test('output that comes twice is dropped, and what is missing is told', (t) =>
 t.test('acknowledged is what has come since the last time, in steps that suit the holder', (t) => {
   for (const [program, step] of [
     ['perl', 64 * 1024],
-    ['sh', 256 * 1024],
+    ['sh', 1024 * 1024],
   ] as const) {
     const exchange = new HolderExchange({ joins: false });
     exchange.opened(hold(program));
