@@ -28,7 +28,7 @@ CHUNK=4194304 READS=64 CHUNKS=32 BEHIND=4194304
 newline='
 '
 # Bytes are characters, and numbers are said in English. The environment may hold anything under the other names.
-LC_ALL=C child= parent= nap= pump= pump_born=
+LC_ALL=C child= child_born= parent= parent_born= nap= pump= pump_born=
 say() { printf '%s\n' "$*" >&4; }
 answer() { printf '%s\n' "$*" >&5; }
 
@@ -66,31 +66,54 @@ tell() {
   [ -p "note.$newest" ] && printf '%s\n' "$1" 1<>"note.$newest"
 }
 
+# Finds the terminal's first process, and what gives the terminal.
+find_terminal() {
+  [ -z "$parent" ] || return 0
+  read -r child parent <who || return
+  birth "$child"
+  child_born=$born
+  birth "$parent"
+  parent_born=$born
+}
+
+# Whether a process is the one that was started then.
+is_still() {
+  birth "$1"
+  [ -n "$born" ] && [ "$born" = "$2" ]
+}
+
+# As the kernel does: the first process and who is in the foreground, each once. A shell that is told twice may end before it
+# has told its jobs.
+hang_up_terminal() {
+  read -r stat <"/proc/$child/stat"
+  set -- ${stat##*) }
+  case $6 in
+    "$child" | -* | 0) kill -HUP "-$child" ;;
+    *) kill -HUP "$child" "-$6" ;;
+  esac
+}
+
 # Nobody will come any more: a terminal is hung up, anything else goes on without a reader, as it would have.
 hang_up() {
   # First: whoever misses another file finds that this one is missing, too, and a terminal that is just being made that it is
   # not wanted any more, be it that it tells too late who it is.
   rm -f kept
-  if [ "$tty" = 1 ]; then
-    [ -n "$parent" ] || read -r child parent <who
-    kill -HUP "$child" "-$child"
-  fi
+  [ "$tty" = 1 ] && find_terminal && is_still "$child" "$child_born" && hang_up_terminal
   echo left >&7
   echo left >&8
   echo left >&9
   echo left 1<>fin
   # It may wait for a reader that is gone.
   [ -n "$pump" ] || read -r pump pump_born <pump
-  birth "$pump"
-  [ -n "$born" ] && [ "$born" = "$pump_born" ] && kill -TERM "$pump"
+  is_still "$pump" "$pump_born" && kill -TERM "$pump"
   # Whoever stays loses the terminal.
   [ "$tty" = 1 ] && for try in 1 2 3 4 5 6 7 8 9 10 11; do
-    kill -0 "$parent" || break
+    is_still "$parent" "$parent_born" || break
     [ $try -lt 11 ] || kill -KILL "$parent"
     sleep 0.1 || sleep 1
   done
-  # Last: without them nobody could do it in our place.
-  rm -f ./*
+  # Last: without them nobody could do it in our place. Who waits for another end to be opened waits no longer.
+  rm -f ./* in out err <>in 1<>out 2<>err
 }
 
 # Sets size: how many bytes dd has copied, of whose last words this is the file, in blocks of so many; and untold where they do
@@ -271,7 +294,7 @@ watch() {
     wait $nap
     # Somebody has removed the folder: nobody can come any more.
     [ -e kept ] || { hang_up; break; }
-    [ -n "$parent" ] || read -r child parent <who
+    find_terminal
     read -r beat <beat
     if [ "$beat" = "$last" ]; then idle=$((idle + 5)); else idle=0 last=$beat; fi
     read -r patience <linger || continue
@@ -342,7 +365,8 @@ hold() {
   [ "$want_out" = 1 ] || echo 0 >out.end
   [ "$want_err" = 1 ] || echo 0 >err.end
   [ "$want_out" = 1 ] && {
-    (trap '' PIPE; exec 5<out 7<&- 9<&-; pump_out) &
+    # Until it has begun it is needed: who opens the other end waits for it.
+    (trap '' PIPE TERM; exec 5<out 7<&- 9<&-; pump_out) &
     pumping=$!
     name_in pump $pumping
     pump=$pumping pump_born=$born
@@ -356,6 +380,7 @@ hold() {
   sweeping=$!
   run "$@"
   code=$?
+  rm -f who
   # What it has left behind may write on.
   [ -n "$pumping" ] && wait $pumping
   kill $feeding
