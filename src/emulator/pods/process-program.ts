@@ -71,6 +71,7 @@ export function startPipedProgram(spec: ProgramSpec, events: ProgramEvents): Run
     // A group of its own: its children end with it.
     detached: true,
   });
+  const group = new ProcessGroup(child.pid);
   let ended = false;
   const exit = (exitCode: number): void => {
     if (ended) return;
@@ -78,7 +79,10 @@ export function startPipedProgram(spec: ProgramSpec, events: ProgramEvents): Run
     events.onExit(exitCode);
   };
   child.on('error', () => exit(126));
-  if (spec.endsGroup) child.on('exit', () => killGroup(child.pid, 'SIGKILL'));
+  child.on('exit', () => {
+    group.leaderEnded();
+    if (spec.endsGroup) group.kill('SIGKILL');
+  });
   // `close`, not `exit`: the last output comes first.
   child.on('close', (code, signal) => exit(code ?? exitCodeOfSignal(signal)));
   child.stdout?.on('data', (data: Buffer) => events.onOutput('stdout', data));
@@ -96,8 +100,8 @@ export function startPipedProgram(spec: ProgramSpec, events: ProgramEvents): Run
       child.stderr?.resume();
     },
     resize() {},
-    kill: (signal) => killGroup(child.pid, signal),
-    isGroupGone: () => isGroupGone(child.pid),
+    kill: (signal) => group.kill(signal),
+    isGroupGone: () => group.isGone(),
   };
 }
 
@@ -117,28 +121,47 @@ function pipeInput(stdin: Writable): WorkloadInput {
   };
 }
 
-/** The group outlives its leader: what it left behind ends too. */
-export function killGroup(pid: number | undefined, signal: NodeJS.Signals): void {
-  if (pid === undefined) return;
-  // Nothing survives its container, be it in a session of its own; TERM is for the first process alone to pass on.
-  const others = signal === 'SIGKILL' ? processTree(pid).slice(1) : [];
-  // Windows has no groups.
-  for (const target of [process.platform === 'win32' ? pid : -pid, ...others]) {
-    try {
-      process.kill(target, signal);
-    } catch (error) {
-      if (systemCode(error) !== 'ESRCH') throw error;
-    }
+/** A program and what it starts. The group outlives its leader: what that left behind ends with it. */
+export class ProcessGroup {
+  readonly #leader: number | undefined;
+  #isLeaderGone = false;
+
+  constructor(leader: number | undefined) {
+    this.#leader = leader;
+  }
+
+  /** Its number may be another's from now on, once the group is gone. */
+  leaderEnded(): void {
+    this.#isLeaderGone = true;
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    const leader = this.#leader;
+    if (leader === undefined || this.#isAnothers(leader)) return;
+    // Nothing survives its container, be it in a session of its own; TERM is for the first process alone to pass on.
+    const others = signal === 'SIGKILL' ? processTree(leader).slice(1) : [];
+    // Windows has no groups.
+    for (const target of [process.platform === 'win32' ? leader : -leader, ...others]) send(target, signal);
+  }
+
+  isGone(): boolean {
+    if (this.#leader === undefined || process.platform === 'win32') return true;
+    return this.#isAnothers(this.#leader) || !send(-this.#leader, 0);
+  }
+
+  /** The kernel gives a number again as soon as neither a process nor a group has it. */
+  #isAnothers(leader: number): boolean {
+    return this.#isLeaderGone && send(leader, 0);
   }
 }
 
-export function isGroupGone(pid: number | undefined): boolean {
-  if (pid === undefined || process.platform === 'win32') return true;
+/** Whether there is such a process, or group; be it one that is not ours to send to. */
+function send(target: number, signal: NodeJS.Signals | 0): boolean {
   try {
-    process.kill(-pid, 0);
-    return false;
-  } catch {
+    process.kill(target, signal);
     return true;
+  } catch (error) {
+    return systemCode(error) !== 'ESRCH';
   }
 }
 

@@ -1,7 +1,7 @@
 import { CodedError } from '../../base/errors.js';
 import type { TerminalSize } from '../../kubernetes/remote-command.js';
 import type { ProgramEvents, ProgramSpec, RunningProgram } from './process-program.js';
-import { isGroupGone, killGroup } from './process-program.js';
+import { ProcessGroup } from './process-program.js';
 
 type Pty = typeof import('@lydell/node-pty');
 
@@ -40,10 +40,12 @@ export async function startTerminalProgram(spec: ProgramSpec, events: ProgramEve
     // Bytes, not text: a character may be split between two reads.
     encoding: null,
   });
+  const group = new ProcessGroup(terminal.pid);
   let ended = false;
   terminal.onData((data: string | Buffer) => events.onOutput('stdout', Buffer.from(data)));
   terminal.onExit(({ exitCode, signal }) => {
     ended = true;
+    group.leaderEnded();
     events.onExit(signal === undefined || signal === 0 ? exitCode : 128 + signal);
   });
   return {
@@ -65,7 +67,7 @@ export async function startTerminalProgram(spec: ProgramSpec, events: ProgramEve
       // A terminal of no width is refused by the driver; clients send it when they have no terminal.
       if (!ended && size.columns > 0 && size.rows > 0) terminal.resize(size.columns, size.rows);
     },
-    kill: (signal) => killGroup(terminal.pid, signal),
-    isGroupGone: () => isGroupGone(terminal.pid),
+    kill: (signal) => group.kill(signal),
+    isGroupGone: () => group.isGone(),
   };
 }
