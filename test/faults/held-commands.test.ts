@@ -232,6 +232,27 @@ stories('two calls to start it: it runs once', async (t, container) => {
   t.equal(readFileSync(starts, 'latin1'), 'x');
 });
 
+stories(
+  'a start that was cut comes when its successor’s command has ended and been heard: it runs once',
+  async (t, container) => {
+    const starts = join(container.folder, 'starts');
+    const session = container.session(['sh', '-c', `printf x >> ${starts}; echo ran`]);
+    const second = session.exec({ turn: 2 });
+    await second.hold();
+    // Seconds, where the daemon says a minute.
+    second.send(holderWords.refuse(8));
+    const frame = await second.next();
+    t.match(frame, { kind: 'exit', code: 0 });
+    second.send(holderWords.done);
+    t.match(await second.next(), { kind: 'bye' });
+    const late = session.exec({ verb: 'start', turn: 1, received: { out: 0, err: 0 } });
+    t.match(await late.next(), { kind: 'gone' });
+    await late.exited;
+    t.equal(readFileSync(starts, 'latin1'), 'x');
+    await session.over();
+  },
+);
+
 stories('what ends while nobody listens is told to who comes', async (t, container) => {
   const session = container.session(['sh', '-c', 'read a; sleep 0.2; echo late; exit 7']);
   let exec = session.exec();

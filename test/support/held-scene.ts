@@ -111,6 +111,12 @@ export class HeldScene {
       .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
   }
 
+  /** Folders may be left, but nothing in them. */
+  async untilEmpty(): Promise<void> {
+    const isEmpty = (folder: string): boolean => !existsSync(folder) || readdirSync(folder).length === 0;
+    while (!this.leftovers().every(isEmpty)) await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
   async untilClean(): Promise<void> {
     while (this.leftovers().length > 0) await new Promise((resolve) => setTimeout(resolve, 20));
   }

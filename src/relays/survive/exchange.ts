@@ -4,6 +4,8 @@ import { type HolderFrame, type HolderProgram, holderWords, type Offsets, paceOf
 
 /** A shell as holder keeps few pieces of stderr, however short they are. */
 const ACKNOWLEDGED_ERR_PIECES = 4;
+/** A call that was cut reaches its container within this time, or never. */
+export const LATE_START_SECONDS = 60;
 
 export type ExchangeEvent =
   | { readonly kind: 'output'; readonly stream: 'out' | 'err'; readonly bytes: Buffer }
@@ -32,9 +34,13 @@ export class HolderExchange {
   /** Where the streams stand is told by the first holder that is met. */
   #joins: boolean;
   #unacknowledged = { bytes: 0, errPieces: 0 };
+  /** A call to start the command was cut: it may still reach the container. */
+  readonly #startMayBeLate: boolean;
+  #refusalSaid = false;
 
-  constructor(o: { joins: boolean }) {
+  constructor(o: { joins: boolean; startMayBeLate?: boolean }) {
     this.#joins = o.joins;
+    this.#startMayBeLate = o.startMayBeLate ?? false;
   }
 
   /** So much input is kept here that no more should come. */
@@ -77,6 +83,7 @@ export class HolderExchange {
     this.#said = this.#written;
     this.#sizeSaid = false;
     this.#endSaid = false;
+    this.#refusalSaid = false;
     this.#unacknowledged = { bytes: 0, errPieces: 0 };
   }
 
@@ -89,6 +96,10 @@ export class HolderExchange {
     const program = this.#program;
     if (program === undefined) return [];
     const words: Buffer[] = [];
+    if (this.#startMayBeLate && !this.#refusalSaid) {
+      this.#refusalSaid = true;
+      words.push(holderWords.refuse(LATE_START_SECONDS));
+    }
     if (this.#size !== undefined && !this.#sizeSaid) {
       this.#sizeSaid = true;
       words.push(holderWords.size(this.#size.columns, this.#size.rows));

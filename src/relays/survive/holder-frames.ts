@@ -81,6 +81,8 @@ export const holderWords = {
   /** How much of each stream has come: no more of it is kept. */
   got: (received: Readonly<Record<OutputName, number>>): Buffer => Buffer.from(`got ${received.out} ${received.err}\n`),
   beat: Buffer.from('beat\n'),
+  /** A call to start it may still be on its way: after the end it is refused for so long. */
+  refuse: (seconds: number): Buffer => Buffer.from(`refuse ${seconds}\n`),
   /** Nobody is there any more: to be hung up after this many seconds. */
   leave: (seconds: number): Buffer => Buffer.from(`leave ${seconds}\n`),
   /** All that there was has come. */

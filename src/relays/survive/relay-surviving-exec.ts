@@ -10,7 +10,9 @@ import { Recoverer } from '../remote-command/recover.js';
 import { type Dialled, dialInTurn, dialRemoteCommand, offersForSpdy } from '../remote-command-upstream.js';
 import type { RelayTools } from '../served-membership.js';
 import { requestHeaders } from '../upstream-headers.js';
+import { LATE_START_SECONDS } from './exchange.js';
 import type { HeldSession } from './held-sessions.js';
+import { holderWords } from './holder-frames.js';
 import { type Meeting, meetHolder } from './meet-holder.js';
 import { holdingTarget, joiningTarget } from './surviving-request.js';
 import { SurvivingSession } from './surviving-session.js';
@@ -74,14 +76,28 @@ export async function relaySurvivingExec(tools: RelayTools, o: SurvivingCall): P
   } finally {
     if (client === undefined) {
       held.forget();
+      if (started.startMayBeLate) link.send(holderWords.refuse(LATE_START_SECONDS));
       link.leave(lingerSeconds);
     }
   }
   if (client === undefined) return { kind: 'carried' };
   const dial = joinDialer(tools, call, link.upstream.protocol);
-  const { hold } = started;
-  await new SurvivingSession({ tools, call, api, remote, client, link, hold, held, dial, lingerSeconds, joins: false })
-    .over;
+  const { hold, startMayBeLate } = started;
+  const parts = {
+    tools,
+    call,
+    api,
+    remote,
+    client,
+    link,
+    hold,
+    held,
+    dial,
+    lingerSeconds,
+    joins: false,
+    startMayBeLate,
+  };
+  await new SurvivingSession(parts).over;
   return { kind: 'carried' };
 }
 
@@ -98,7 +114,7 @@ export function joinDialer(
 }
 
 type Started =
-  | Extract<Meeting, { kind: 'hold' }>
+  | (Extract<Meeting, { kind: 'hold' }> & { readonly startMayBeLate: boolean })
   | Extract<SurvivingOutcome, { kind: 'refused' }>
   | { readonly kind: 'plain'; readonly reason: string; readonly lasts: boolean };
 
@@ -125,10 +141,10 @@ async function startHeld(
   const patience = AbortSignal.any([signal, late.signal]);
   try {
     let { upstream } = dialled;
-    for (let begun = false; ; ) {
+    for (let begun = false, startMayBeLate = false; ; startMayBeLate = true) {
       const opening = o.held.opening({ verb: 'start', received: { out: 0, err: 0 } });
       const meeting = await meetHolder({ upstream, opening, clock, signal: patience, lingerSeconds });
-      if (meeting.kind === 'hold') return meeting;
+      if (meeting.kind === 'hold') return { ...meeting, startMayBeLate };
       // A command that is not there says nothing about the container.
       if (meeting.kind === 'plain') return { ...meeting, lasts: !meeting.reason.startsWith('exec-') };
       begun ||= 'begun' in meeting && meeting.begun;

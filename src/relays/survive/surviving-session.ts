@@ -45,6 +45,8 @@ export interface SurvivingParts {
   readonly held: HeldSession;
   /** True where the command has been running for others before. */
   readonly joins: boolean;
+  /** A call to start it was cut, and may still reach the container. */
+  readonly startMayBeLate?: boolean;
   /** Another exec call to the same container, to join. */
   readonly dial: (signal: AbortSignal) => Promise<Dialled>;
   /** How long the command may go on when its client has left. */
@@ -87,7 +89,10 @@ export class SurvivingSession {
   constructor(parts: SurvivingParts) {
     this.#parts = parts;
     const { tools, client, call } = parts;
-    this.#exchange = new HolderExchange({ joins: parts.joins });
+    this.#exchange = new HolderExchange({
+      joins: parts.joins,
+      startMayBeLate: parts.startMayBeLate ?? false,
+    });
     this.#startedAt = tools.clock.monotonic();
     this.#openedAt = this.#startedAt;
     this.#redial = new Redial({ random: tools.random });

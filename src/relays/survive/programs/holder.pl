@@ -207,7 +207,14 @@ for my $dir (map { "$_/$PREFIX$name" } @places) {
   remove($dir);
 }
 unless ($folder) { give_up(); answer('plain no-folder') }
-sub forget { chdir '/'; remove($folder) }
+# What is left of the folder, for so long, refuses a call to start this again that comes late.
+my $refuse = 0;
+sub forget {
+  chdir '/';
+  remove($folder) unless $refuse;
+  unlink map { "$folder/$_" } qw(pid socket);
+}
+sub end { sleep $refuse if $refuse; remove($folder); POSIX::_exit(0) }
 
 $SIG{PIPE} = 'IGNORE';
 POSIX::setsid();
@@ -299,6 +306,7 @@ sub obey {
     ioctl $pty, $SET_SIZE, $size if $pty;
   }
   elsif ($word eq 'beat') { $line->{to} .= "beat\n" }
+  elsif ($word eq 'refuse') { $refuse = $rest[0] }
   elsif ($word eq 'eof') { $ends_at = $rest[0] }
   elsif ($word eq 'leave' || $word eq 'done') {
     $linger = $rest[0] if $word eq 'leave';
@@ -368,10 +376,10 @@ for (;;) {
   speak() if $line && !$bye;
   if ($bye && !($line && length $line->{to})) {
     hang();
-    if ($bye eq 'done') { forget(); POSIX::_exit(0) }
+    if ($bye eq 'done') { forget(); end() }
     undef $bye;
   }
-  POSIX::_exit(0) if $left && defined $exit_code && !grep { $_->{handle} } values %streams;
+  end() if $left && defined $exit_code && !grep { $_->{handle} } values %streams;
 
   my $wait;
   unless ($left) {

@@ -287,9 +287,26 @@ if folder is None:
     answer("plain no-folder")
 
 
+# What is left of the folder, for so long, refuses a call to start this again that comes late.
+refuse = 0
+
+
 def forget():
     os.chdir("/")
-    remove(folder)
+    if not refuse:
+        return remove(folder)
+    for name in ("pid", "socket"):
+        try:
+            os.unlink(os.path.join(folder, name))
+        except OSError:
+            pass
+
+
+def end():
+    if refuse:
+        time.sleep(refuse)
+        remove(folder)
+    os._exit(0)
 
 
 os.setsid()
@@ -426,6 +443,9 @@ class Holder:
                 fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", int(rest[1]), int(rest[0]), 0, 0))
         elif word == "beat":
             self.line.say("beat")
+        elif word == "refuse":
+            global refuse
+            refuse = int(rest[0])
         elif word == "eof":
             self.ends_at = int(rest[0])
         elif word in ("leave", "done"):
@@ -521,10 +541,10 @@ class Holder:
             self.hang()
             if self.bye == "done":
                 forget()
-                os._exit(0)
+                end()
             self.bye = None
         if self.left and self.exit_code is not None and not any(stream.fd is not None for stream in streams):
-            os._exit(0)
+            end()
         wait = None
         if not self.left:
             patience = max(self.linger, SILENCE) if self.line else self.linger

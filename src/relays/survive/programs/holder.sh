@@ -315,7 +315,7 @@ sweep() {
       else
         [ -n "$(find "$dir" -prune -mmin +1)" ] || continue
       fi
-      rm -f "$dir"/*
+      rm -f "$dir"/* "$dir/.refuse"
       rmdir "$dir"
     done
   done
@@ -394,10 +394,14 @@ hold() {
   fi
   kill $watching
   wait $watching $feeding $sweeping
+  refuse=
+  [ ! -e .refuse ] || read -r refuse <.refuse
   cd /
   # A streamer that is about to end may write one more file.
   for try in 1 2 3 4 5 6 7 8 9 10; do
-    rm -f "$folder"/*
+    rm -f "$folder"/* "$folder/.refuse"
+    [ -z "$refuse" ] || sleep "$refuse"
+    refuse=
     rmdir "$folder" && break
     sleep 0.1 || sleep 1
   done
@@ -438,6 +442,8 @@ hear() {
         ;;
       eof) echo "eof $a" >&7 ;;
       beat) echo beat >&6 ;;
+      # What is left of the folder, for so long, refuses a call to start this again that comes late.
+      refuse) echo "$a" >.refuse ;;
       leave | done)
         # Whoever is told to end while it does this leaves a command behind.
         trap '' TERM

@@ -100,6 +100,18 @@ t.test('the size is said to every holder, and first', (t) => {
   t.end();
 });
 
+t.test('where a start was cut, every holder is told to refuse it for a minute after the end', (t) => {
+  const exchange = new HolderExchange({ joins: false, startMayBeLate: true });
+  exchange.opened(hold('perl'));
+  t.equal(said(exchange), 'refuse 60\n');
+  exchange.input(bytes('x'));
+  t.equal(said(exchange), 'in 0 1\nx\n');
+  exchange.cut();
+  exchange.opened(hold('perl', 1));
+  t.equal(said(exchange), 'refuse 60\n');
+  t.end();
+});
+
 t.test('who rejoins begins where the holder stands', (t) => {
   const exchange = new HolderExchange({ joins: true });
   t.strictSame(exchange.received, { out: -1, err: -1 });
