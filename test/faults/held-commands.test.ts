@@ -116,6 +116,23 @@ stories('much output over many cuts', async (t, container) => {
   t.equal(session.text('err'), 'end\n');
 });
 
+stories('much of both outputs at once, over a cut: kept apart, every byte once', async (t, container) => {
+  const session = container.session(['sh', '-c', 'seq 60000 & seq 70000 >&2; wait']);
+  let exec = session.exec();
+  await exec.hold();
+  while (session.received.err < 150_000) await session.wakeup();
+  exec.cut();
+  exec = session.exec();
+  await exec.hold();
+  t.equal(await exec.finish(), 0);
+  for (const [stream, last] of [
+    ['out', '60000'],
+    ['err', '70000'],
+  ] as const) {
+    t.ok(Buffer.concat(session.output[stream]).equals(execFileSync('seq', [last])), stream);
+  }
+});
+
 stories('output that is acknowledged by joining again alone', async (t, container) => {
   const session = container.session(['sh', '-c', 'while read -r a; do echo "got $a"; done']);
   let exec = session.exec();
