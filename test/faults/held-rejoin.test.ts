@@ -4,6 +4,7 @@ import t, { type Test } from 'tap';
 import type { CommandTerminal } from '../../src/commands/io.js';
 import type { SessionReport } from '../../src/daemon/session-report.js';
 import { type CommandOutcome, runCommand } from '../support/command-io.js';
+import { HastyClock } from '../support/hasty-clock.js';
 import { HeldScene } from '../support/held-scene.js';
 
 /** A terminal whose keys a test presses. */
@@ -197,4 +198,89 @@ t.test('a client that has left for a while, with exec.linger', async (t) => {
   terminal.type('exit $X\r');
   t.match(await rejoined, { code: 1 });
   await scene.untilClean();
+});
+
+t.test('out of reach for longer than an agent is waited for: who lingers as long goes on where it was', async (t) => {
+  const clock = new HastyClock(1);
+  const [patient, usual] = await Promise.all([
+    HeldScene.open(t, ['debian', 'script'], { clock, flags: { 'exec.linger': '8h' } }),
+    HeldScene.open(t, ['debian'], { clock }),
+  ]);
+  const scenes = [patient, usual];
+  const going = (['debian', 'script'] as const).map((set) =>
+    patient.exec(set, ['bash', '--norc', '-i'], { tty: true }),
+  );
+  const ending = usual.exec('debian', ['bash', '--norc', '-i'], { tty: true });
+  for (const client of [...going, ending]) {
+    await client.type('X=42; echo ready$((1+1))\r');
+    await client.until(/ready2/);
+  }
+  const cut = (times?: number): void => {
+    for (const scene of scenes) {
+      scene.daemon.emulator.faults.add({ agentLost: true, ...(times === undefined ? {} : { times }) });
+      scene.cut('reset');
+    }
+  };
+  // After a first call in vain the container is looked at, by a clock that is right: later the daemon's is not the cluster's.
+  cut(2);
+  for (const client of [...going, ending]) {
+    await client.type('echo known$((1+1))\r');
+    await client.until(/known2/);
+  }
+  const cutAt = clock.monotonic();
+  cut();
+  await clock.faster(200, async () => {
+    t.not(await ending.exitCode(), 0);
+    while (clock.monotonic() - cutAt < 20 * 60_000) await new Promise((resolve) => setTimeout(resolve, 20));
+  });
+  t.match(ending.status.message, /could not be reached again within 15 min 0 s: .*it was not run a second time$/);
+  for (const scene of scenes) scene.daemon.emulator.faults.clear();
+  t.strictSame(await held(usual), [], 'its holder has waited for ten minutes');
+  for (const client of going) {
+    await client.type('echo x=$X; exit 5\r');
+    await client.until(/x=42\r\n/);
+    t.equal(await client.exitCode(), 5);
+  }
+  await patient.untilClean();
+});
+
+t.test('refused after a cut: it goes on in its container, and can be joined once that is allowed again', async (t) => {
+  const scene = killed;
+  const client = scene.exec('debian', ['bash', '--norc', '-i'], { tty: true });
+  await client.type('X=7; echo ready$((1+1))\r');
+  await client.until(/ready2/);
+  const fault = scene.daemon.emulator.faults.add({ answer: 'stream-rbac-denied', match: 'upgrade' });
+  scene.cut('reset');
+  t.equal(await client.exitCode(), 1);
+  t.match(client.status.message, /could not be joined again: .*forbidden/);
+  scene.daemon.emulator.faults.remove(fault);
+  const [session] = await held(scene);
+  const terminal = new TestTerminal();
+  const rejoined = command(scene, ['sessions', 'rejoin', session?.id ?? ''], terminal);
+  await terminal.started;
+  terminal.type('exit $X\r');
+  t.match(await rejoined, { code: 7 });
+  await scene.untilClean();
+  t.strictSame(await held(scene), []);
+});
+
+t.test('a pod that is deleted takes with it what runs there, and what waits', async (t) => {
+  const scene = await HeldScene.open(t, ['debian', 'python']);
+  const pod = (name: string): string => `/api/v1/namespaces/default/pods/${name}`;
+  const client = scene.exec('debian', ['cat']);
+  const waits = scene.exec('python', ['cat']);
+  for (const one of [client, waits]) {
+    await one.type('x');
+    await one.until(/x/);
+  }
+  await scene.client.request(pod('debian'), { method: 'DELETE' });
+  t.equal(await client.exitCode(), 1);
+  t.strictSame(await held(scene), []);
+  await scene.restart('kill');
+  t.match(await held(scene), [{ target: 'default/python' }]);
+  await scene.client.request(pod('python'), { method: 'DELETE' });
+  while ((await scene.client.request(pod('python'))).status !== 404)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  await scene.restart('kill');
+  t.strictSame(await held(scene), []);
 });

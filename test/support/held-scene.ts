@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { WebSocket } from 'ws';
+import type { Clock } from '../../src/base/clock.js';
 import type { CutForm } from '../../src/emulator/google/faults.js';
 import { type ToolSet, toolPath } from './container-tools.js';
 import { DaemonClient } from './daemon-client.js';
@@ -32,13 +33,19 @@ export class HeldScene {
     o: {
       folder?: string;
       flags?: Record<string, string>;
+      /** The daemon's; the cluster has the system's. */
+      clock?: Clock;
       /** Programs of this machine that are in every pod. */
       programs?: readonly string[];
       restartPolicy?: 'Always' | 'Never';
     } = {},
   ): Promise<HeldScene> {
     const folder = o.folder ?? mkdtempSync(join(tmpdir(), 'cgp-held-'));
-    const daemon = await startDemoDaemon({ folder, flags: { 'exec.onCutoff': 'survive', ...o.flags } });
+    const daemon = await startDemoDaemon({
+      folder,
+      flags: { 'exec.onCutoff': 'survive', ...o.flags },
+      ...(o.clock === undefined ? {} : { clock: o.clock }),
+    });
     t.teardown(async () => {
       await daemon.close();
       // What ran in the pods may still be ending.

@@ -7,14 +7,14 @@ import type { Redial } from '../../gateway/redial.js';
 import type { ApiRequest } from '../../kubernetes/api-request.js';
 import type { ContainerInstance } from '../../kubernetes/container-instance.js';
 import { judgeInstance } from '../../kubernetes/container-instance.js';
-import type { RemoteSession } from '../../kubernetes/remote-session.js';
+import { formatAge, type RemoteSession } from '../../kubernetes/remote-session.js';
 import { askCluster } from '../ask-cluster.js';
 import { readRefusal } from '../read-refusal.js';
 import type { Dialled } from '../remote-command-upstream.js';
 import type { RelayTools, ServedMembership } from '../served-membership.js';
 
 /** An agent that is lost for longer than this is not waited for. */
-const WAIT_LIMIT_MS = 15 * 60_000;
+export const WAIT_LIMIT_MS = 15 * 60_000;
 /** What the cluster itself refuses it may refuse for a moment only: the pod's state lags behind the container's. */
 const REFUSALS_LIMIT = 3;
 
@@ -30,15 +30,17 @@ export interface RecoverOptions {
   readonly dial: (signal: AbortSignal) => Promise<Dialled>;
   /** Monotonic: when the session was last known to be well. */
   readonly cutAt: number;
+  /** From then on. `WAIT_LIMIT_MS` where left out. */
+  readonly waitLimitMs?: number;
   /** Aborts when nobody waits any longer. */
   readonly signal: AbortSignal;
 }
 
-/** `message` says in a few words why there is nothing to go on with. */
+/** `message` says in a few words why there is nothing to go on with; `gone`: nor will there be. */
 export type Recovery =
   | { readonly kind: 'open'; readonly upstream: WebSocket; readonly stdinOnce: boolean }
   | { readonly kind: 'ended'; readonly exitCode: number; readonly stdinOnce: boolean }
-  | { readonly kind: 'failed'; readonly message: string; readonly cause?: CodedError };
+  | { readonly kind: 'failed'; readonly message: string; readonly gone?: true; readonly cause?: CodedError };
 
 interface Waiting {
   readonly kind: 'wait';
@@ -89,8 +91,9 @@ export class Recoverer {
         }
       }
       if (redial.attempts === 1) log.info({}, `a cut session cannot go on yet: ${trouble}`);
-      if (tools.clock.monotonic() - o.cutAt >= WAIT_LIMIT_MS) {
-        const message = `the cluster could not be reached again within 15 minutes: ${trouble}`;
+      const limitMs = o.waitLimitMs ?? WAIT_LIMIT_MS;
+      if (tools.clock.monotonic() - o.cutAt >= limitMs) {
+        const message = `the cluster could not be reached again within ${formatAge(limitMs)}: ${trouble}`;
         return { kind: 'failed', message, ...(cause === undefined ? {} : { cause }) };
       }
     }
@@ -113,7 +116,7 @@ export class Recoverer {
   ): Promise<{ kind: 'running'; stdinOnce: boolean } | Recovery> {
     const { tools, served, headers, remote } = o;
     const answer = await askCluster({ tools, served, headers, clientGone: o.signal }, remote.podTarget);
-    if (answer.kind === 'gone') return { kind: 'failed', message: 'the pod is gone' };
+    if (answer.kind === 'gone') return { kind: 'failed', message: 'the pod is gone', gone: true };
     if (answer.kind === 'forbidden') {
       // A new shell is announced as new wherever it runs; an attach must not take another process for the same.
       if (remote.verb === 'exec') return { kind: 'running', stdinOnce: false };
@@ -129,7 +132,8 @@ export class Recoverer {
       return verdict;
     }
     if (verdict.kind === 'lost') {
-      return { kind: 'failed', message: 'its container does not run any more, or has been started anew since' };
+      const message = 'its container does not run any more, or has been started anew since';
+      return { kind: 'failed', message, gone: true };
     }
     return verdict;
   }

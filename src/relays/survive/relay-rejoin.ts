@@ -4,6 +4,7 @@ import { parseRemoteSession } from '../../kubernetes/remote-session.js';
 import { statusOfError } from '../../kubernetes/status.js';
 import { ownAnswer, refusalOf } from '../failure-answer.js';
 import { refusedAnswer } from '../judge-refusal.js';
+import { readRefusal } from '../read-refusal.js';
 import { failUpgrade, refuse, relayRefusal, type UpgradeCall } from '../relay-upgrade.js';
 import { acceptWebSocket } from '../remote-command/accept-web-socket.js';
 import { WebSocketCommandClient } from '../remote-command/client.js';
@@ -99,7 +100,12 @@ export async function lookAtHeld(
     if (served === undefined) return;
     const session = { id: record.id, kind: 'exec', target: record.program } as const;
     const dialled = await dialJoin(tools, { served, session, target: record.target }, late.signal);
-    if (dialled.kind === 'refused') return void dialled.response.destroy();
+    if (dialled.kind === 'refused') {
+      const about = { clock, served, api: parseApiRequest(record.target) };
+      const { kind } = await readRefusal(about, dialled.response);
+      if (kind === 'gone') tools.held.seen(record, undefined);
+      return;
+    }
     const opening = tools.held.again(record).opening({ verb: 'look', received: UNKNOWN });
     const meeting = await meetHolder({ upstream: dialled.upstream, opening, clock, signal: late.signal });
     if (meeting.kind === 'gone') tools.held.seen(record, undefined);

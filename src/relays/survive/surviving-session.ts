@@ -5,13 +5,13 @@ import type { ApiRequest } from '../../kubernetes/api-request.js';
 import type { RemoteStatus } from '../../kubernetes/remote-command.js';
 import { CHANNEL, exitStatus, formatRemoteStatus, parseResize } from '../../kubernetes/remote-command.js';
 import type { RemoteSession } from '../../kubernetes/remote-session.js';
-import { heldMessage, lostHolderMessage, lostSessionStatus } from '../../kubernetes/remote-session.js';
+import { formatAge, heldMessage, lostHolderMessage, lostSessionStatus } from '../../kubernetes/remote-session.js';
 import type { UpgradeCall } from '../relay-upgrade.js';
 import { statusOfCut, withinMessage } from '../remote-command/cause.js';
 import type { RemoteCommandClient } from '../remote-command/client.js';
 import { HIGH_WATER_BYTES } from '../remote-command/held-input.js';
 import { Pulse } from '../remote-command/pulse.js';
-import { Recoverer } from '../remote-command/recover.js';
+import { Recoverer, WAIT_LIMIT_MS } from '../remote-command/recover.js';
 import type { Dialled } from '../remote-command-upstream.js';
 import type { RelayTools } from '../served-membership.js';
 import { requestHeaders } from '../upstream-headers.js';
@@ -27,8 +27,6 @@ const ACKNOWLEDGE_AFTER_MS = 200;
 const BEAT_MS = 20_000;
 /** After this many beats without an answer the connection is taken for dead. */
 const SILENT_BEATS = 2;
-/** How long a command is waited for that cannot be reached. */
-const WAIT_LIMIT_MS = 15 * 60_000;
 /** The last word is carried over cuts for so long; after that the holder's own patience ends it. */
 const FAREWELL_MS = 60_000;
 /** For the answer to it. */
@@ -258,11 +256,12 @@ export class SurvivingSession {
       if (end.status === undefined) tools.onCut(call.served.membership, call.session.connectionAgeMs());
       call.log.info({ code: end.code }, 'session cut: its command goes on in the container');
     }
-    this.#gap ??= { cutAt, ageMs: cutAt - this.#openedAt };
-    this.#recover(this.#gap).catch((error: unknown) => {
+    const gap = this.#gap ?? { cutAt, ageMs: cutAt - this.#openedAt };
+    this.#gap = gap;
+    this.#recover(gap).catch((error: unknown) => {
       if (this.#leave.signal.aborted) return;
       this.#fail(describeError(error));
-      if (this.#link === undefined) this.#end();
+      if (this.#link === undefined) this.#leaveBehind(gap);
       else this.#sayFarewell('could not go on', this.#parts.lingerSeconds);
     });
   }
@@ -271,7 +270,7 @@ export class SurvivingSession {
     let upstream: WebSocket | undefined = await this.#dialAtOnce();
     for (;;) {
       upstream ??= await this.#dialAfterLook(gap);
-      if (upstream === undefined) return this.#end();
+      if (upstream === undefined) return;
       const { tools } = this.#parts;
       const meeting = await meetHolder({
         upstream,
@@ -290,13 +289,15 @@ export class SurvivingSession {
       }
       const why = await this.#whyNot(meeting);
       if (why !== undefined) {
-        if (meeting.kind === 'gone') this.#parts.held.forget();
         this.#fail(why);
-        return this.#end();
+        if (meeting.kind === 'gone') return this.#forget();
+        // Whoever has taken it over looks after it.
+        return meeting.kind === 'taken' ? this.#end() : this.#leaveBehind(gap);
       }
-      if (tools.clock.monotonic() - gap.cutAt >= WAIT_LIMIT_MS) {
-        this.#fail('the container could not be reached again within 15 minutes');
-        return this.#end();
+      const limitMs = this.#waitLimitMs();
+      if (tools.clock.monotonic() - gap.cutAt >= limitMs) {
+        this.#fail(`the container could not be reached again within ${formatAge(limitMs)}`);
+        return this.#leaveBehind(gap);
       }
     }
   }
@@ -338,17 +339,29 @@ export class SurvivingSession {
     return undefined;
   }
 
+  /** As long as whatever holds it waits for us, too. */
+  #waitLimitMs(): number {
+    return Math.max(WAIT_LIMIT_MS, this.#parts.held.lostLingerSeconds * 1000);
+  }
+
+  /** Undefined where there is nothing to join any more; then all has been said. */
   async #dialAfterLook(gap: Gap): Promise<WebSocket | undefined> {
     const { call, api, dial } = this.#parts;
     const recovery = await this.#recoverer.recover({
       ...{ ...this.#whereItRan(), api, dial, log: call.log },
       redial: this.#redial,
       cutAt: gap.cutAt,
+      waitLimitMs: this.#waitLimitMs(),
     });
     if (recovery.kind === 'open') return recovery.upstream;
-    // The pod is gone, or its container; or somebody forbids.
-    if (recovery.kind === 'ended') this.#fail(endedWith(recovery.exitCode));
-    else this.#fail(recovery.message, recovery.cause);
+    if (recovery.kind === 'ended') {
+      this.#fail(endedWith(recovery.exitCode));
+      this.#forget();
+    } else {
+      this.#fail(recovery.message, recovery.cause);
+      if (recovery.gone === true) this.#forget();
+      else this.#leaveBehind(gap);
+    }
     return undefined;
   }
 
@@ -427,6 +440,21 @@ export class SurvivingSession {
     this.#cancelFarewell();
     link.send(word);
     this.#cancelFarewell = this.#parts.tools.clock.after(BYE_MS, () => this.#end());
+  }
+
+  /** Nothing is left of it in its container. */
+  #forget(): void {
+    this.#parts.held.forget();
+    this.#end();
+  }
+
+  /** It is listed, and can be joined again, for as long as it waits for a lost daemon. */
+  #leaveBehind({ cutAt }: Gap): void {
+    const { held, tools } = this.#parts;
+    const seconds = held.lostLingerSeconds - Math.round((tools.clock.monotonic() - cutAt) / 1000);
+    if (seconds <= 0) held.forget();
+    else if (this.#lastWord === undefined) held.left(seconds);
+    this.#end();
   }
 
   #end(): void {
