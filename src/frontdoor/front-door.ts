@@ -27,6 +27,7 @@ import { assertLocalCaller, assertLocalCredential, equalInConstantTime } from '.
 import { accessTo, noHeldSession, type OwnApiSource, rejoinedSession, serveOwnApi } from './own-api.js';
 import { assertBodilessUpgrade, assertSafeMethod, assertSafeTarget } from './request-shape.js';
 import { hubRoute, plainRoute } from './routes.js';
+import { ServerTls } from './server-tls.js';
 import { callLog, type InboundUpgrade, Streams } from './streams.js';
 
 const STOPPING = 'the daemon is stopping';
@@ -74,7 +75,7 @@ export class FrontDoor {
   readonly #leaving = new AbortController();
   readonly #refusals: RememberedRefusals;
   readonly #inherited: InheritedListeners;
-  #certificate: CertificatePair;
+  readonly #tls: ServerTls;
   #draining = false;
   #hub: Listener | undefined;
   #plain: Listener | undefined;
@@ -85,7 +86,7 @@ export class FrontDoor {
     setMaxListeners(0, this.#leaving.signal, this.#stopping.signal);
     this.#streams = new Streams({ tools: options.tools, log: options.log, stopping: this.#stopping.signal });
     this.#refusals = new RememberedRefusals({ clock: options.tools.clock });
-    this.#certificate = options.certificate;
+    this.#tls = new ServerTls(options.certificate);
     this.#inherited = new InheritedListeners({
       sockets: options.inherited ?? [],
       open: (socket, handlers) => this.#listenAt(socket, handlers),
@@ -94,11 +95,7 @@ export class FrontDoor {
 
   /** For connections from now on; those that are open keep theirs. */
   useCertificate(pair: CertificatePair): void {
-    this.#certificate = pair;
-    for (const listener of this.#listeners()) listener.useCertificate(pair);
-    void this.#inherited.idle().then((idle) => {
-      for (const listener of idle) listener.useCertificate(pair);
-    });
+    this.#tls.useCertificate(pair);
   }
 
   /** Rejects with a CodedError when the hub's port cannot be had. Answers the port. */
@@ -220,7 +217,7 @@ export class FrontDoor {
   }
 
   #listenAt(socket: { port: number; fd?: number }, handlers: ListenerHandlers): Promise<Listener> {
-    return listen({ ...socket, address: this.#o.address, certificate: this.#certificate, handlers });
+    return listen({ ...socket, address: this.#o.address, tls: this.#tls, handlers });
   }
 
   #listeners(): Listener[] {

@@ -1,14 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as http from 'node:http';
-import * as https from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { CertificatePair } from '../base/certificates.js';
 import { CodedError, systemCode } from '../base/errors.js';
 import { shortId } from '../base/short-id.js';
 import { statusOfError } from '../kubernetes/status.js';
 import { answerRequest, answerUpgrade, type OwnAnswer, ownAnswer } from '../relays/failure-answer.js';
 import { declinesUpgrade, withoutUpgrade } from './declined-upgrade.js';
+import type { ServerTls } from './server-tls.js';
 import { Turns } from './turns.js';
 
 export interface ListenerHandlers {
@@ -28,7 +27,6 @@ export interface Listener {
   retire(): Promise<void>;
   /** Ends every connection at once. */
   destroy(): void;
-  useCertificate(pair: CertificatePair): void;
 }
 
 export interface ListenOptions {
@@ -37,7 +35,7 @@ export interface ListenOptions {
   /** A socket that listens already, in place of address and port. */
   readonly fd?: number;
   /** Without one it is plain HTTP. */
-  readonly certificate?: CertificatePair;
+  readonly tls?: ServerTls;
   readonly handlers: ListenerHandlers;
 }
 
@@ -59,28 +57,18 @@ const SERVER_OPTIONS = {
 
 /** Rejects with a CodedError `port-taken` or `port-unusable`. */
 export function listen(options: ListenOptions): Promise<Listener> {
-  const { certificate } = options;
-  const secure =
-    certificate === undefined
-      ? undefined
-      : https.createServer({
-          ...SERVER_OPTIONS,
-          cert: certificate.certificate,
-          key: certificate.privateKey,
-          ALPNProtocols: ['http/1.1'],
-          minVersion: 'TLSv1.2',
-        });
-  const server = secure ?? http.createServer(SERVER_OPTIONS);
+  const { tls } = options;
+  const server = http.createServer(SERVER_OPTIONS);
   // Node drops in silence what exceeds a count: an Impersonate-User, say.
   server.maxHeadersCount = 0;
-  const sockets = new Set<Duplex>();
-  server.on('connection', (socket: Duplex) => {
+  const sockets = new Set<Socket>();
+  const speakHttp = ownConnectionListener(server);
+  server.on('connection', (socket: Socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
+    speakHttp(tls === undefined ? socket : tls.encrypt(socket));
   });
-  serve(server, options.handlers, (socket) =>
-    server.emit(secure === undefined ? 'connection' : 'secureConnection', socket),
-  );
+  serve(server, options.handlers, speakHttp);
   return new Promise((resolve, reject) => {
     server.once('error', (error) => reject(portError(error, options)));
     const close = (): Promise<void> =>
@@ -103,13 +91,19 @@ export function listen(options: ListenOptions): Promise<Listener> {
           server.close();
           for (const socket of sockets) socket.destroy();
         },
-        useCertificate: (pair) => secure?.setSecureContext({ cert: pair.certificate, key: pair.privateKey }),
       });
     };
     // With a descriptor Node takes the backlog from the second argument alone.
     if (options.fd !== undefined) server.listen({ fd: options.fd }, INHERITED_BACKLOG, onListening);
     else server.listen({ host: options.address, port: options.port }, onListening);
   });
+}
+
+/** What the server itself does with a connection, from now on only where it is called. */
+function ownConnectionListener(server: http.Server): (socket: Duplex) => void {
+  const [listener] = server.listeners('connection');
+  server.removeAllListeners('connection');
+  return (socket) => void listener?.call(server, socket);
 }
 
 /** `readAgain`: takes a socket as if it had just connected. */

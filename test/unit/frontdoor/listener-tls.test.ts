@@ -1,0 +1,114 @@
+import { once } from 'node:events';
+import { connect as connectPlain } from 'node:net';
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import t, { type Test } from 'tap';
+import { type CertificatePair, createAuthority, issueServerCertificate } from '../../../src/base/certificates.js';
+import { type Listener, listen } from '../../../src/frontdoor/listener.js';
+import { ServerTls } from '../../../src/frontdoor/server-tls.js';
+
+const now = Date.now();
+const authority = await createAuthority({ commonName: 'test', now, validDays: 2 });
+
+function certificate(): Promise<CertificatePair> {
+  return issueServerCertificate({ authority, commonName: 'here', hosts: ['127.0.0.1'], now, validDays: 1 });
+}
+
+async function endpoint(t: Test, tls: ServerTls): Promise<Listener> {
+  const listener = await listen({
+    address: '127.0.0.1',
+    port: 0,
+    tls,
+    handlers: {
+      request: (request, response) => void response.end(`${request.url} ${'encrypted' in request.socket}`),
+      upgrade: (_request, socket) => void socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\nhello'),
+    },
+  });
+  t.teardown(() => listener.destroy());
+  return listener;
+}
+
+/** Like a client: its connection, once the handshake is over. */
+async function client({ port }: Listener, o: ConnectionOptions = {}): Promise<TLSSocket> {
+  const socket = connect({ host: '127.0.0.1', port, ca: authority.certificate, ...o });
+  await once(socket, 'secureConnect');
+  return socket;
+}
+
+async function get(socket: TLSSocket, path = '/'): Promise<string> {
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: here\r\n\r\n`);
+  return String((await once(socket, 'data'))[0]);
+}
+
+t.test(
+  'another certificate: shown by all endpoints to who connects from now on; open connections keep theirs',
+  async (t) => {
+    const tls = new ServerTls(await certificate());
+    const endpoints = [await endpoint(t, tls), await endpoint(t, tls)] as const;
+    const before = await Promise.all(endpoints.map((one) => client(one)));
+    const serials = (sockets: readonly TLSSocket[]): string[] =>
+      sockets.map((socket) => socket.getPeerCertificate().serialNumber);
+    tls.useCertificate(await certificate());
+    const after = await Promise.all(endpoints.map((one) => client(one)));
+    t.equal(new Set(serials(before)).size, 1);
+    t.equal(new Set(serials(after)).size, 1);
+    t.not(serials(before)[0], serials(after)[0]);
+    for (const socket of [...before, ...after]) t.match(await get(socket), /\/ true$/);
+    for (const socket of [...before, ...after]) socket.destroy();
+  },
+);
+
+t.test('HTTP/1.1 is what is spoken, be it asked for among others or not at all', async (t) => {
+  const listener = await endpoint(t, new ServerTls(await certificate()));
+  for (const ALPNProtocols of [['h2', 'http/1.1'], ['http/1.1'], undefined]) {
+    const socket = await client(listener, ALPNProtocols === undefined ? {} : { ALPNProtocols });
+    t.equal(socket.alpnProtocol, ALPNProtocols === undefined ? false : 'http/1.1');
+    t.match(await get(socket), /^HTTP\/1.1 200 /);
+    socket.destroy();
+  }
+  await t.rejects(client(listener, { ALPNProtocols: ['h2'] }), { code: 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL' });
+});
+
+t.test('who does not get through the handshake is cut, and nobody else', async (t) => {
+  const listener = await endpoint(t, new ServerTls(await certificate()));
+  const open = await client(listener);
+  await t.rejects(client(listener, { maxVersion: 'TLSv1.1', minVersion: 'TLSv1' }), { code: /^ERR_SSL_/ });
+  await t.rejects(client(listener, { ca: [] }), { code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' });
+  for (const words of ['GET / HTTP/1.1\r\nHost: here\r\n\r\n', '\x16\x03\x01\x02', '\0'.repeat(20_000)]) {
+    const socket = connectPlain(listener.port, '127.0.0.1');
+    const ended = once(socket, 'close');
+    socket.on('error', () => {});
+    socket.end(words);
+    socket.resume();
+    await ended;
+  }
+  const leaves = connectPlain(listener.port, '127.0.0.1');
+  await once(leaves, 'connect');
+  leaves.resetAndDestroy();
+  t.match(await get(open, '/still'), /\/still true$/);
+  t.match(await get(await client(listener), '/anew'), /\/anew true$/);
+});
+
+t.test('a client that half closes an upgraded connection has closed it', async (t) => {
+  const listener = await endpoint(t, new ServerTls(await certificate()));
+  const socket = await client(listener, { allowHalfOpen: true } as ConnectionOptions);
+  socket.write('GET / HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n');
+  await once(socket, 'data');
+  socket.end();
+  socket.resume();
+  await once(socket, 'end');
+  t.pass('the other side closes, too');
+});
+
+t.test('idle connections do not hold a close up, and none is left by a destroy', async (t) => {
+  const tls = new ServerTls(await certificate());
+  const [closed, destroyed] = [await endpoint(t, tls), await endpoint(t, tls)] as const;
+  const idle = await client(closed);
+  t.match(await get(idle), /^HTTP\/1.1 200 /);
+  const [silent, used] = [await client(destroyed), await client(destroyed)];
+  await get(used);
+  const ends = [idle, silent, used].map((socket) => once(socket.on('error', () => {}).resume(), 'close'));
+  await closed.close();
+  destroyed.destroy();
+  await Promise.all(ends);
+  t.pass('all have ended');
+});
