@@ -11,6 +11,7 @@ import {
   GATEWAY_PATH,
   GOOGLE_TOKEN,
   makeCertificates,
+  OVER_HTTP,
   originConfig,
   proxyConfig,
   startDaemon,
@@ -51,6 +52,8 @@ async function startAll(): Promise<Contestant[]> {
   const nginx = startNginx({ folder, name: 'proxy', http: proxyConfig({ port: nginxPort, originPort, cert, key }) });
   children.push(nginx);
 
+  const daemon = await startDaemon({ folder, origin, ca });
+  children.push(daemon.child);
   const contestants = [
     direct,
     {
@@ -60,10 +63,8 @@ async function startAll(): Promise<Contestant[]> {
       pids: () => processTree(pidOf(nginx)),
     },
     await startKubectlProxy({ origin, ca }),
-    await startDaemon({ folder, origin, ca }).then(({ child, contestant }) => {
-      children.push(child);
-      return contestant;
-    }),
+    daemon.contestant,
+    daemon.overHttp,
   ].filter((contestant) => contestant !== undefined);
   for (const contestant of contestants) {
     await untilReady(`${contestant.url}/api/v1/small`, {
@@ -136,13 +137,14 @@ function report(results: Results): Section {
   }));
   show('plain requests: 3 kB at 16 connections, and a list of 20 MB', rows);
   const ratios: Ratio[] = [];
-  for (const peer of ['kubectl proxy', 'nginx', 'direct']) {
-    const others = results[peer];
-    const own = results['daemon'];
+  const pairs = [...['kubectl proxy', 'nginx', 'direct'].map((peer) => ['daemon', peer]), [OVER_HTTP, 'kubectl proxy']];
+  for (const [name = '', peer = ''] of pairs) {
+    const [own, others] = [results[name], results[peer]];
     if (others === undefined || own === undefined) continue;
+    const way = name === 'daemon' ? '' : ' over plain HTTP';
     const ratio = (what: string, better: Ratio['better'], read: (of: Runs) => readonly number[]): void => {
       const rounds = read(own).map((value, round) => value / (read(others)[round] ?? Number.NaN));
-      if (rounds.every(Number.isFinite)) ratios.push({ what: `${what}, to ${peer}`, better, rounds });
+      if (rounds.every(Number.isFinite)) ratios.push({ what: `${what}${way}, to ${peer}`, better, rounds });
     };
     ratio('requests/s', 'more', ({ small }) => small.map((run) => run.requestsPerSecond));
     ratio('p50', 'less', ({ small }) => small.map((run) => run.p50Ms));

@@ -8,6 +8,8 @@ import { createInterface } from 'node:readline';
 export const GATEWAY_PATH = '/v1/projects/1/locations/global/memberships/bench';
 export const GOOGLE_TOKEN = 'ya29.bench-token';
 export const MEBIBYTE = 1024 * 1024;
+/** To the client as `kubectl proxy` speaks. */
+export const OVER_HTTP = 'daemon, plain HTTP';
 
 /** One way to the origin: what a client connects to, and the processes whose CPU and memory it costs. */
 export interface Contestant {
@@ -148,7 +150,7 @@ export async function startDaemon(o: {
   folder: string;
   origin: string;
   ca: string;
-}): Promise<{ child: ChildProcess; contestant: Contestant }> {
+}): Promise<{ child: ChildProcess; contestant: Contestant; overHttp: Contestant }> {
   const { folder } = o;
   const tokenFile = join(folder, 'token');
   writeFileSync(tokenFile, GOOGLE_TOKEN, { mode: 0o600 });
@@ -162,7 +164,7 @@ export async function startDaemon(o: {
       memberships: [{ name: 'projects/1/locations/global/memberships/bench', endpoint: o.origin, port }],
       identities: { default: { source: 'token-file', tokenFile } },
       endpoints: { caFile: o.ca },
-      listen: { port: hub },
+      listen: { port: hub, http: await freePort() },
       stateDir: state,
       // Measured is what the daemon can do, not what Google allows.
       requests: { perMinute: 10_000_000 },
@@ -174,18 +176,18 @@ export async function startDaemon(o: {
   const { child } = await startUntil(process.execPath, [main, 'run', '--config', config, '--log-level', 'info'], {
     pattern: /ready/,
   });
-  const kubeconfig = execFileSync(process.execPath, [main, 'kubeconfig', '--stdout', '--config', config], {
-    encoding: 'utf8',
-  });
-  const value = (name: string): string => new RegExp(`${name}: "?([^"\\s]+)`).exec(kubeconfig)?.[1] ?? '';
+  const kubeconfig = (...flags: string[]): string =>
+    execFileSync(process.execPath, [main, 'kubeconfig', '--stdout', '--config', config, ...flags], {
+      encoding: 'utf8',
+    });
+  const value = (name: string, text = kubeconfig()): string =>
+    new RegExp(`${name}: "?([^"\\s]+)`).exec(text)?.[1] ?? '';
   writeFileSync(join(folder, 'daemon-ca.pem'), Buffer.from(value('certificate-authority-data'), 'base64'));
+  const pids = (): number[] => [child.pid ?? 0];
+  const headers = { Authorization: `Bearer ${value('token')}` };
   return {
     child,
-    contestant: {
-      name: 'daemon',
-      url: value('server'),
-      headers: { Authorization: `Bearer ${value('token')}` },
-      pids: () => [child.pid ?? 0],
-    },
+    contestant: { name: 'daemon', url: value('server'), headers, pids },
+    overHttp: { name: OVER_HTTP, url: value('server', kubeconfig('--http')), headers: {}, pids },
   };
 }
