@@ -15,7 +15,7 @@ export interface Pace {
 const PACES: Readonly<Record<HolderProgram, Pace>> = {
   perl: { inputPieceBytes: 32 * 1024, inputWindowBytes: 256 * 1024, acknowledgedBytes: 64 * 1024 },
   python: { inputPieceBytes: 32 * 1024, inputWindowBytes: 256 * 1024, acknowledgedBytes: 64 * 1024 },
-  sh: { inputPieceBytes: 1024 * 1024, inputWindowBytes: 2 * 1024 * 1024, acknowledgedBytes: 1024 * 1024 },
+  sh: { inputPieceBytes: 2 * 1024 * 1024, inputWindowBytes: 4 * 1024 * 1024, acknowledgedBytes: 1024 * 1024 },
 };
 
 export function paceOf(program: HolderProgram): Pace {

@@ -423,7 +423,9 @@ hear() {
       type) printf '%s\n' "type $a $b $c" >&7 ;;
       in)
         number=$((number + 1))
-        dd bs="$b" count=1 iflag=fullblock of=in.$turn.$number <&3
+        block=$b
+        [ $((b % 65536)) != 0 ] || block=65536
+        dd bs="$block" count=$((b / block)) iflag=fullblock of=in.$turn.$number <&3
         # The end of a line behind it: it is whole.
         read -r word <&3 || { rm -f in.$turn.$number; break; }
         echo "in $a $b in.$turn.$number" >&7

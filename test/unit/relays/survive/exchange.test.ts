@@ -1,6 +1,6 @@
 import t from 'tap';
 import { HolderExchange } from '../../../../src/relays/survive/exchange.js';
-import type { HolderProgram } from '../../../../src/relays/survive/holder-frames.js';
+import { type HolderProgram, paceOf } from '../../../../src/relays/survive/holder-frames.js';
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
 
@@ -41,10 +41,11 @@ t.test('to a shell a few bytes are typed, and what comes meanwhile waits for the
   t.equal(said(exchange), '');
   exchange.receive({ kind: 'written', input: 2 });
   t.equal(said(exchange), 'type 2 2 \\142\\143\n');
-  exchange.input(Buffer.alloc(1 << 20, 'x'));
-  t.match(said(exchange), /^in 4 1048576\nx+\n$/, 'a whole piece does not wait');
+  const { inputPieceBytes, inputWindowBytes } = paceOf('sh');
+  exchange.input(Buffer.alloc(inputPieceBytes, 'x'));
+  t.match(said(exchange), new RegExp(`^in 4 ${inputPieceBytes}\nx+\n$`), 'a whole piece does not wait');
   t.equal(exchange.isFull, false);
-  exchange.input(Buffer.alloc(1 << 20, 'y'));
+  exchange.input(Buffer.alloc(inputWindowBytes - inputPieceBytes, 'y'));
   t.equal(exchange.isFull, true);
   t.end();
 });
