@@ -68,6 +68,25 @@ t.test('HTTP/1.1 is what is spoken, be it asked for among others or not at all',
   await t.rejects(client(listener, { ALPNProtocols: ['h2'] }), { code: 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL' });
 });
 
+t.test('a TLS session is resumed, at any endpoint', async (t) => {
+  const tls = new ServerTls(await certificate());
+  const endpoints = [await endpoint(t, tls), await endpoint(t, tls)] as const;
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const first = await client(endpoints[0], { maxVersion });
+    // With TLS 1.3 it comes after the handshake.
+    const told = once(first, 'session');
+    await get(first);
+    const session = first.getSession() ?? (await told)[0];
+    first.destroy();
+    for (const one of endpoints) {
+      const again = await client(one, { maxVersion, session });
+      t.equal(again.isSessionReused(), true, maxVersion);
+      t.match(await get(again), /\/ true$/);
+      again.destroy();
+    }
+  }
+});
+
 t.test('who does not get through the handshake is cut, and nobody else', async (t) => {
   const listener = await endpoint(t, new ServerTls(await certificate()));
   const open = await client(listener);
