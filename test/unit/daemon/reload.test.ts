@@ -7,6 +7,7 @@ import { planReload } from '../../../src/daemon/reload.js';
 import { loadSettings, type Settings } from '../../../src/daemon/settings.js';
 import { State } from '../../../src/daemon/state.js';
 import { type DaemonScene, daemonScene, emulatedMembership, get, kubeconfigOf } from '../../support/daemon-scene.js';
+import { HastyClock } from '../../support/hasty-clock.js';
 
 const PROD = 'projects/demo-project/locations/global/memberships/prod';
 
@@ -27,8 +28,11 @@ async function logged(t: Test, at: DaemonScene, text: string): Promise<string> {
   }
 }
 
+/** So slow that whoever watches the file has not looked at it before a reload is asked for. */
+const slowClock = (): HastyClock => new HastyClock(0.02);
+
 t.test('a reload takes over names, policies, identities and projects, and leaves a running stream alone', async (t) => {
-  const at = await daemonScene(t, ['prod', 'edge']);
+  const at = await daemonScene(t, ['prod', 'edge'], { clock: slowClock() });
   const daemon = await at.start();
   const before = kubeconfigOf(daemon);
   const hold = before.clusters.find(({ name }) => name === 'prod');
@@ -129,7 +133,7 @@ t.test('bad settings are refused with their place, and the old ones stay in forc
 });
 
 t.test('what needs a restart is said, and said again', async (t) => {
-  const at = await daemonScene(t, ['prod']);
+  const at = await daemonScene(t, ['prod'], { clock: slowClock() });
   const daemon = await at.start();
   const url = daemon.hubUrl;
   at.writeConfig({ listen: { port: 1, membershipPorts: '0-0' }, stateDir: 'elsewhere', exec: { onCutoff: 'end' } });
