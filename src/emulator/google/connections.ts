@@ -30,7 +30,7 @@ export class Connections {
     const tcp = this.#byPeer.get(peerOf(socket));
     // Its client has left in the same instant.
     if (tcp === undefined || tcp.destroyed) socket.destroy();
-    else tcp.resetAndDestroy();
+    else resetUnlessEnding(tcp, socket);
   }
 
   /** Ends TCP in order but says nothing above it: no TLS close_notify, no WebSocket close frame. */
@@ -42,7 +42,8 @@ export class Connections {
 
   /** Both for a connection that HTTP/2 holds, whose socket may not be touched, and which may have ended with another stream. */
   resetBelow(socket: Socket): void {
-    this.#byPeer.get(peerOf(socket))?.resetAndDestroy();
+    const tcp = this.#byPeer.get(peerOf(socket));
+    if (tcp !== undefined) resetUnlessEnding(tcp, socket);
   }
 
   endTcpBelow(socket: Socket): void {
@@ -58,6 +59,13 @@ export class Connections {
   #tcpOf(socket: Socket): Socket {
     return this.#byPeer.get(peerOf(socket)) ?? socket;
   }
+}
+
+/** libuv resets nothing that is being shut down, and Node takes that for done: the socket would never be closed. */
+function resetUnlessEnding(tcp: Socket, above: Socket): void {
+  const isEnding = [tcp, above].some(({ writableEnded, writableFinished }) => writableEnded && !writableFinished);
+  if (isEnding) tcp.destroy();
+  else tcp.resetAndDestroy();
 }
 
 function peerOf(socket: Socket): string {
