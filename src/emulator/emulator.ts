@@ -64,6 +64,8 @@ export interface Emulator {
   /** For `/-/emulator/...`. */
   readonly adminToken: string;
   issueToken(o: { user: string; groups?: readonly string[]; expiresInSeconds?: number }): string;
+  /** An access token that nobody is admitted with from now on. */
+  revokeToken(accessToken: string): void;
   /** A workload's own token, for the exchange of federated tokens at `/v1/token`. */
   issueSubjectToken(o: { user: string; groups?: readonly string[] }): string;
   /** A login of another person, as `refreshToken`. */
@@ -196,6 +198,7 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
     refreshToken: tokens.issueRefreshToken({ user: DEFAULT_USER }),
     adminToken,
     issueToken,
+    revokeToken: (accessToken) => tokens.revoke(accessToken),
     issueSubjectToken: (o) => tokens.issueSubjectToken(o),
     issueRefreshToken: (o) => tokens.issueRefreshToken(o),
     issueServiceAccountKey: (email) =>

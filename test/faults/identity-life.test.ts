@@ -38,6 +38,7 @@ t.test('streams outlive the token that they began with, and every resume has the
   const token = emulator.issueToken({ user });
   writeFileSync(join(folder, 'token'), token);
   // The old one is refused from now on, and what began with it is cut.
+  emulator.revokeToken(emulator.accessToken);
   const resumed = new Map<string, string | undefined>();
   const all = new Promise<void>((resolve) => {
     const stop = emulator.onRequest((request) => {

@@ -34,6 +34,11 @@ export class Tokens {
     return { accessToken, expiresAt };
   }
 
+  /** An access token that nobody is admitted with from now on. */
+  revoke(accessToken: string): void {
+    this.#access.delete(accessToken);
+  }
+
   issueRefreshToken(caller: { user: string; groups?: readonly string[] }): string {
     const token = `1//emulator-${randomBytes(24).toString('base64url')}`;
     this.#refresh.set(token, { user: caller.user, groups: caller.groups ?? [] });
