@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import { connect } from 'node:tls';
 import t from 'tap';
+import { createAuthority, issueServerCertificate } from '../../../src/base/certificates.js';
 import { Client, Upstream } from '../../support/fault-scene.js';
 import { GATEWAY_PREFIX, openTestFrontDoor } from '../../support/front-door.js';
 import { send } from '../../support/raw-http.js';
@@ -25,6 +27,22 @@ t.test('without the local token nothing is served but the probes', async (t) => 
     const answer = await send(at, { target, port, headers });
     t.equal(answer.status, status, `${target} with ${JSON.stringify(headers)}`);
     if (status === 401) t.match(JSON.parse(answer.body), { kind: 'Status', reason: 'Unauthorized' });
+  }
+});
+
+t.test('a renewed certificate is shown at the hub and at every membership', async (t) => {
+  const at = await openTestFrontDoor();
+  t.teardown(() => at.close());
+  const now = Date.now();
+  const authority = await createAuthority({ commonName: 'another', now, validDays: 2 });
+  at.door.useCertificate(
+    await issueServerCertificate({ authority, commonName: 'here', hosts: ['127.0.0.1'], now, validDays: 1 }),
+  );
+  for (const port of [at.hubPort, at.port]) {
+    const socket = connect({ host: '127.0.0.1', port, ca: authority.certificate });
+    await once(socket, 'secureConnect');
+    t.equal(socket.getPeerCertificate().subject.CN, 'here');
+    socket.destroy();
   }
 });
 
