@@ -128,12 +128,12 @@ t.test('where nothing can be held, the command runs all the same, and at once th
 
 t.test('the client leaves: the terminal is hung up, and nothing is left', async () => {
   const first = inAll(TERMINALS, () => SHELL, { tty: true });
-  await first.all(async ({ client }) => {
-    await client.type('sleep 1234\r');
-    await client.until(/1234\r\n/);
-    client.webSocket.terminate();
-  });
+  await first.all(({ client }) => client.type('sleep 1234\r'));
+  // A shell that is hung up while it starts a program leaves that alone, with us as without.
+  await scene.untilRunning(TERMINALS.length, 'sleep', '1234');
+  for (const { client } of first.clients) client.webSocket.terminate();
   await scene.untilClean();
+  await scene.untilRunning(0, 'sleep', '1234');
   // In a gap as well.
   const second = inAll(TERMINALS, () => SHELL, { tty: true });
   await second.all(async ({ client }) => {

@@ -94,15 +94,26 @@ export class HeldScene {
 
   /** Ends the first process of every container, as the end of its node would. */
   endContainers(): void {
-    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    for (const pid of this.#running('sleep', '100000')) process.kill(pid, 'SIGKILL');
+  }
+
+  /** Resolves once as many processes with this command line run in the containers. */
+  async untilRunning(count: number, ...command: string[]): Promise<void> {
+    while (this.#running(...command).length !== count) await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
+  #running(...command: string[]): number[] {
+    const wanted = `${command.join('\0')}\0`;
+    const numbers = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+    return numbers.map(Number).filter((pid) => {
       try {
         const isOurs = readlinkSync(`/proc/${pid}/cwd`).startsWith(this.folder);
-        if (isOurs && readFileSync(`/proc/${pid}/cmdline`, 'latin1') === 'sleep\x00100000\0')
-          process.kill(Number(pid), 'SIGKILL');
+        return isOurs && readFileSync(`/proc/${pid}/cmdline`, 'latin1') === wanted;
       } catch {
         // It has ended, or is not ours to look at.
+        return false;
       }
-    }
+    });
   }
 
   cut(form: CutForm): number {
