@@ -9,13 +9,14 @@
 #   oa, ea          what has been acknowledged, to whoever reads out and err
 #   note.TURN       what the streamer of that turn is to tell; the newest of the files turn.TURN is the one to be told
 #   live.TURN       what the command writes to stdout, for the streamer of that turn
+#   go.0, go.1      for whom the next file of stdout is, to what waits to copy it
 #   fin             that it is all over
 # A folder without the file `kept` is being given up.
 #
 # After the line `hold` the exec call's stdout is the command's, byte for byte, and its stderr has the words: no process is
 # started for what is written, which is what costs a shell its time. `tee` writes it to a file first, and then to
-# live.TURN, from where a `cat` of the streamer takes it. A file is of CHUNK reads; the next goes to whoever is the newest
-# by then. Who joins in the midst of a file sends what is there of it, and more of it whenever anything comes out of the
+# live.TURN, from where a `cat` of the streamer takes it. A file is of READS reads, or of CHUNK bytes where much is written;
+# the next goes to whoever is the newest by then. Who joins in the midst of a file sends what is there of it, and more of it whenever anything comes out of the
 # older live.TURN.
 # The command's stderr comes in pieces of one read, a file each; err.at.NUMBER tells where it begins and how long it is,
 # once it is whole.
