@@ -137,11 +137,14 @@ function report(results: Results): Section {
   }));
   show('plain requests: 3 kB at 16 connections, and a list of 20 MB', rows);
   const ratios: Ratio[] = [];
-  const pairs = [...['kubectl proxy', 'nginx', 'direct'].map((peer) => ['daemon', peer]), [OVER_HTTP, 'kubectl proxy']];
-  for (const [name = '', peer = ''] of pairs) {
+  for (const [name, way, peer] of [
+    ['daemon', '', 'kubectl proxy'],
+    ['daemon', '', 'nginx'],
+    ['daemon', '', 'direct'],
+    [OVER_HTTP, ' over plain HTTP', 'kubectl proxy'],
+  ] as const) {
     const [own, others] = [results[name], results[peer]];
     if (others === undefined || own === undefined) continue;
-    const way = name === 'daemon' ? '' : ' over plain HTTP';
     const ratio = (what: string, better: Ratio['better'], read: (of: Runs) => readonly number[]): void => {
       const rounds = read(own).map((value, round) => value / (read(others)[round] ?? Number.NaN));
       if (rounds.every(Number.isFinite)) ratios.push({ what: `${what}${way}, to ${peer}`, better, rounds });

@@ -180,14 +180,14 @@ export async function startDaemon(o: {
     execFileSync(process.execPath, [main, 'kubeconfig', '--stdout', '--config', config, ...flags], {
       encoding: 'utf8',
     });
-  const value = (name: string, text = kubeconfig()): string =>
-    new RegExp(`${name}: "?([^"\\s]+)`).exec(text)?.[1] ?? '';
-  writeFileSync(join(folder, 'daemon-ca.pem'), Buffer.from(value('certificate-authority-data'), 'base64'));
+  const [overTls, overHttp] = [kubeconfig(), kubeconfig('--http')];
+  const value = (text: string, name: string): string => new RegExp(`${name}: "?([^"\\s]+)`).exec(text)?.[1] ?? '';
+  writeFileSync(join(folder, 'daemon-ca.pem'), Buffer.from(value(overTls, 'certificate-authority-data'), 'base64'));
   const pids = (): number[] => [child.pid ?? 0];
-  const headers = { Authorization: `Bearer ${value('token')}` };
+  const headers = { Authorization: `Bearer ${value(overTls, 'token')}` };
   return {
     child,
-    contestant: { name: 'daemon', url: value('server'), headers, pids },
-    overHttp: { name: OVER_HTTP, url: value('server', kubeconfig('--http')), headers: {}, pids },
+    contestant: { name: 'daemon', url: value(overTls, 'server'), headers, pids },
+    overHttp: { name: OVER_HTTP, url: value(overHttp, 'server'), headers: {}, pids },
   };
 }
