@@ -9,12 +9,22 @@ export interface Clock {
   after(ms: number, fn: () => void): () => void;
 }
 
+/** What a Node timer can hold, 24.8 days: with more it is due at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, fn) {
-    const timer = setTimeout(fn, ms);
-    timer.unref();
+    let left = ms;
+    let timer: NodeJS.Timeout;
+    const next = (): void => {
+      const step = Math.min(left, LONGEST_TIMER_MS);
+      left -= step;
+      timer = setTimeout(left > 0 ? next : fn, step);
+      timer.unref();
+    };
+    next();
     return () => clearTimeout(timer);
   },
 };
