@@ -60,7 +60,7 @@ export class LogLines {
     return this.#window.mayHaveMissed;
   }
 
-  /** Answers what the client shall have of this chunk. */
+  /** Answers what the client shall have of this chunk, which is lent for the call, as what is answered is. */
   push(chunk: Buffer): Buffer[] {
     const out: Buffer[] = [];
     let at = 0;
@@ -94,7 +94,7 @@ export class LogLines {
     const piece = chunk.subarray(start, end);
     const head = this.#head.length === 0 ? piece : Buffer.concat([this.#head, piece]);
     if (!isWhole && head.length <= MAX_TIMESTAMP_BYTES && isDigit(head[0])) {
-      this.#head = head;
+      this.#head = Buffer.from(head);
       return end;
     }
     this.#head = EMPTY;

@@ -20,9 +20,15 @@ export interface ProtobufEventFacts {
   readonly endsInitialEvents: boolean;
 }
 
-/** Reads the meta.v1.WatchEvent that stands in `bytes` from `start` on. Throws a RangeError on what is no protobuf. */
-export function readProtobufEvent(bytes: Buffer, start = 0): ProtobufEventFacts {
-  const event = new Fields(bytes, start, bytes.length);
+/**
+ * Reads the meta.v1.WatchEvent that stands in `bytes` from `start` on; of one that is not whole, what can be told by what there
+ * is of it. Throws a RangeError on what is no protobuf.
+ */
+export function readProtobufEvent(
+  bytes: Buffer,
+  { start = 0, isWhole = true }: { start?: number; isWhole?: boolean } = {},
+): ProtobufEventFacts {
+  const event = new Fields(bytes, { start, end: bytes.length, isWhole });
   let type: string | undefined;
   let object: Fields | undefined;
   for (let number = event.next(); number !== END; number = event.next()) {
@@ -36,7 +42,7 @@ export function readProtobufEvent(bytes: Buffer, start = 0): ProtobufEventFacts 
   }
   if (!object.enter(FIELD.unknownRaw) || !object.enter(FIELD.objectMetadata)) return facts;
   if (type === 'BOOKMARK') facts.endsInitialEvents = hasEndAnnotation(object.copy());
-  const resourceVersion = object.enter(FIELD.resourceVersion) ? object.all() : '';
+  const resourceVersion = object.enter(FIELD.resourceVersion) && object.isWhole ? object.all() : '';
   return resourceVersion === '' ? facts : { ...facts, resourceVersion };
 }
 
@@ -53,18 +59,32 @@ function hasEndAnnotation(metadata: Fields): boolean {
 /** In place of a field's number; no field has it. */
 const END = 0;
 
+interface Stretch {
+  readonly start: number;
+  readonly end: number;
+  /** Otherwise more of it is to come behind `end`. */
+  readonly isWhole: boolean;
+}
+
 /** Steps over a message that is a stretch of `bytes`, which is never copied. */
 class Fields {
   readonly #bytes: Buffer;
   #at: number;
   #end: number;
+  #isWhole: boolean;
   /** Where the value of the field begins that was stepped over last; -1 where it is not length-delimited. */
   #value = -1;
+  #valueIsWhole = true;
 
-  constructor(bytes: Buffer, start: number, end: number) {
+  constructor(bytes: Buffer, { start, end, isWhole }: Stretch) {
     this.#bytes = bytes;
     this.#at = start;
     this.#end = end;
+    this.#isWhole = isWhole;
+  }
+
+  get isWhole(): boolean {
+    return this.#isWhole;
   }
 
   /** The number of the next field, or END. */
@@ -86,9 +106,10 @@ class Fields {
         break;
       case 2: {
         const length = this.#varint();
-        if (this.#at + length > this.#end) throw malformed();
+        this.#valueIsWhole = this.#at + length <= this.#end;
+        if (!this.#valueIsWhole && this.#isWhole) throw malformed();
         this.#value = this.#at;
-        this.#at += length;
+        this.#at = Math.min(this.#at + length, this.#end);
         break;
       }
       default:
@@ -103,6 +124,7 @@ class Fields {
       if (number !== wanted || this.#value === -1) continue;
       this.#end = this.#at;
       this.#at = this.#value;
+      this.#isWhole = this.#valueIsWhole;
       return true;
     }
     return false;
@@ -118,7 +140,8 @@ class Fields {
 
   /** The fields within the one that was stepped over last; undefined where it has none. */
   within(): Fields | undefined {
-    return this.#value === -1 ? undefined : new Fields(this.#bytes, this.#value, this.#at);
+    if (this.#value === -1) return undefined;
+    return new Fields(this.#bytes, { start: this.#value, end: this.#at, isWhole: this.#valueIsWhole });
   }
 
   /** The field that was stepped over last. */
@@ -132,7 +155,7 @@ class Fields {
   }
 
   copy(): Fields {
-    return new Fields(this.#bytes, this.#at, this.#end);
+    return new Fields(this.#bytes, { start: this.#at, end: this.#end, isWhole: this.#isWhole });
   }
 
   #varint(): number {

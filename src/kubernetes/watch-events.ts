@@ -1,3 +1,4 @@
+import { BegunEvent } from './begun-event.js';
 import { CborItemEnds } from './cbor-item.js';
 import { readCborEvent } from './watch-event-cbor.js';
 import { resourceVersionOfJsonEvent } from './watch-event-json.js';
@@ -23,7 +24,7 @@ export interface WatchRun {
   readonly resourceVersion?: string;
 }
 
-/** Cuts a watch's body into whole events. Pure: bytes in, events out. */
+/** Cuts a watch's body into whole events. Pure: bytes in, events out. A chunk is lent for the call; what is told may stand in it. */
 export interface WatchEventDecoder {
   /** Throws an Error on what is no watch body, and on an event beyond the limit. */
   push(chunk: Buffer): WatchEvent[];
@@ -53,60 +54,71 @@ const NEWLINE = 0x0a;
 
 /** One JSON object a line; a newline inside a string is always escaped. */
 class JsonEvents implements WatchEventDecoder {
-  #partial: Buffer[] = [];
-  pendingBytes = 0;
+  #begun = new BegunEvent();
+
+  get pendingBytes(): number {
+    return this.#begun.length;
+  }
 
   push(chunk: Buffer): WatchEvent[] {
     const events: WatchEvent[] = [];
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
-      const line = this.#complete(chunk.subarray(start, end + 1));
+      const line = completed(this.#begun, chunk.subarray(start, end + 1));
       start = end + 1;
       if (line.length > 1) events.push(readJsonEvent(line));
     }
-    this.#keep(chunk.subarray(start));
+    begin(this.#begun, chunk.subarray(start));
     return events;
   }
 
   run(chunk: Buffer): WatchRun | undefined {
     const end = chunk.lastIndexOf(NEWLINE) + 1;
     if (end === 0) {
-      this.#keep(chunk);
+      begin(this.#begun, chunk);
       return { pieces: [] };
     }
-    const begun = this.#partial;
+    const begun = this.#begun;
     const begunEnd = begun.length === 0 ? 0 : chunk.indexOf(NEWLINE) + 1;
-    let version = begunEnd === 0 ? undefined : plainJsonVersion(begun, chunk.subarray(0, begunEnd));
+    let version = begunEnd === 0 ? undefined : plainJsonVersion(begun.bytes, chunk.subarray(0, begunEnd));
     if (begunEnd > 0 && version === undefined) return undefined;
     if (begunEnd < end) {
       if (UNPLAIN_JSON.some((type) => chunk.indexOf(type, begunEnd) !== -1)) return undefined;
       const lastStart = end - 2 < begunEnd ? begunEnd : Math.max(begunEnd, chunk.lastIndexOf(NEWLINE, end - 2) + 1);
-      version = plainJsonVersion([], chunk.subarray(lastStart, end));
+      version = plainJsonVersion(NOTHING, chunk.subarray(lastStart, end));
       if (version === undefined) return undefined;
     }
-    this.#partial = [];
-    this.pendingBytes = 0;
-    this.#keep(chunk.subarray(end));
+    this.#begun = new BegunEvent();
     return {
-      pieces: [...begun, chunk.subarray(0, end)],
+      pieces: afterRun(begun, { chunk, end, next: this.#begun }),
       ...(version === undefined ? {} : { resourceVersion: version }),
     };
   }
+}
 
-  #keep(rest: Buffer): void {
-    if (rest.length === 0) return;
-    this.#partial.push(rest);
-    this.pendingBytes += rest.length;
-    assertBounded(this.pendingBytes);
-  }
+const NOTHING = Buffer.alloc(0);
 
-  #complete(end: Buffer): Buffer {
-    if (this.#partial.length === 0) return end;
-    const line = Buffer.concat([...this.#partial, end]);
-    this.#partial = [];
-    this.pendingBytes = 0;
-    return line;
-  }
+function begin(begun: BegunEvent, part: Buffer): void {
+  begun.add(part);
+  assertBounded(begun.length);
+}
+
+/** A whole event, of which `end` has just come. */
+function completed(begun: BegunEvent, end: Buffer): Buffer {
+  if (begun.length === 0) return end;
+  const bytes = Buffer.concat([begun.bytes, end]);
+  begun.release();
+  return bytes;
+}
+
+/** What a chunk has completed, up to its `end`; what is behind it begins the next event, in memory of its own. */
+function afterRun(begun: BegunEvent, { chunk, end, next }: { chunk: Buffer; end: number; next: BegunEvent }): Buffer[] {
+  begin(next, chunk.subarray(end));
+  const whole = chunk.subarray(0, end);
+  if (begun.length === 0) return [whole];
+  const pieces = [begun.bytes, whole];
+  begun.release();
+  return pieces;
 }
 
 /** However a server spaces its JSON, an event of another kind has one of these in its line. */
@@ -114,12 +126,12 @@ const UNPLAIN_JSON = ['ERROR"', 'BOOKMARK"'].map((text) => Buffer.from(text));
 /** What is wanted of an event stands near its beginning: of a long one its first part is enough, and nothing is copied. */
 const ENOUGH_BYTES = 4096;
 
-/** The resourceVersion of an event that begins with `parts` and ends with `end`; undefined where it is no plain one. */
-function plainJsonVersion(parts: readonly Buffer[], end: Buffer): string | undefined {
-  const [first = end] = parts;
+/** The resourceVersion of an event that begins with `begun` and ends with `end`; undefined where it is no plain one. */
+function plainJsonVersion(begun: Buffer, end: Buffer): string | undefined {
+  const first = begun.length === 0 ? end : begun;
   const version = first.length < ENOUGH_BYTES ? undefined : plainVersion(() => resourceVersionOfJsonEvent(first));
   if (version !== undefined) return version;
-  return plainVersion(() => resourceVersionOfJsonEvent(parts.length === 0 ? end : Buffer.concat([...parts, end])));
+  return plainVersion(() => resourceVersionOfJsonEvent(begun.length === 0 ? end : Buffer.concat([begun, end])));
 }
 
 function plainVersion(read: () => { type: string; resourceVersion?: string | undefined }): string | undefined {
@@ -166,43 +178,39 @@ const LENGTH_BYTES = 4;
 
 /** Frames of a big-endian length and a meta.v1.WatchEvent (captures/real-1.36/watch-pods-protobuf.bin). */
 class ProtobufEvents implements WatchEventDecoder {
-  #parts: Buffer[] = [];
-  pendingBytes = 0;
-  /** Of the frame that is being collected, its length included; unknown before the length has come. */
-  #frameBytes: number | undefined;
+  #begun = new BegunEvent();
+
+  get pendingBytes(): number {
+    return this.#begun.length;
+  }
 
   push(chunk: Buffer): WatchEvent[] {
     const events: WatchEvent[] = [];
     let at = 0;
     for (;;) {
-      if (this.#frameBytes === undefined) {
-        if (this.pendingBytes + chunk.length - at < LENGTH_BYTES) break;
-        this.#frameBytes = LENGTH_BYTES + this.#length(chunk, at);
-        assertBounded(this.#frameBytes);
-      }
-      const end = at + this.#frameBytes - this.pendingBytes;
+      const frameBytes = this.#frameBytes(chunk, at);
+      if (frameBytes === undefined) break;
+      assertBounded(frameBytes);
+      const end = at + frameBytes - this.pendingBytes;
       if (end > chunk.length) break;
-      const bytes = this.#complete(chunk.subarray(at, end));
+      const bytes = completed(this.#begun, chunk.subarray(at, end));
       at = end;
-      events.push({ ...readProtobufEvent(bytes, LENGTH_BYTES), bytes });
+      events.push({ ...readProtobufEvent(bytes, { start: LENGTH_BYTES }), bytes });
     }
-    if (at < chunk.length) {
-      this.#parts.push(chunk.subarray(at));
-      this.pendingBytes += chunk.length - at;
-    }
+    this.#begun.add(chunk.subarray(at));
     return events;
   }
 
   run(chunk: Buffer): WatchRun | undefined {
-    const begun = this.#parts;
-    const frameBytes = this.#frameBytes;
+    const begun = this.#begun;
     // A frame whose first bytes are scattered.
-    if (begun.length > 0 && (frameBytes === undefined || !isPlainFrame(begun[0] as Buffer, 0))) return undefined;
-    const begunEnd = frameBytes === undefined ? 0 : frameBytes - this.pendingBytes;
+    if (begun.length > 0 && !isPlainFrame(begun.bytes, 0)) return undefined;
+    const begunEnd = begun.length === 0 ? 0 : LENGTH_BYTES + begun.bytes.readUInt32BE(0) - begun.length;
     let lastStart: number | undefined;
     let end = begunEnd;
     while (end + LENGTH_BYTES <= chunk.length) {
       const next = end + LENGTH_BYTES + chunk.readUInt32BE(end);
+      assertBounded(next - end);
       if (next > chunk.length) break;
       if (!isPlainFrame(chunk, end)) return undefined;
       lastStart = end;
@@ -210,45 +218,25 @@ class ProtobufEvents implements WatchEventDecoder {
     }
     let version: string | undefined;
     if (lastStart !== undefined) {
-      version = plainProtobufVersion([], chunk.subarray(lastStart, end));
+      version = plainProtobufVersion(NOTHING, chunk.subarray(lastStart, end));
     } else if (begunEnd > 0 && begunEnd <= chunk.length) {
-      version = plainProtobufVersion(begun, chunk.subarray(0, begunEnd));
+      version = plainProtobufVersion(begun.bytes, chunk.subarray(0, begunEnd));
     } else {
-      this.#keep(chunk);
+      begun.add(chunk);
       return { pieces: [] };
     }
     if (version === undefined) return undefined;
-    this.#parts = [];
-    this.pendingBytes = 0;
-    this.#frameBytes = undefined;
-    this.#keep(chunk.subarray(end));
-    return { pieces: [...begun, chunk.subarray(0, end)], resourceVersion: version };
+    this.#begun = new BegunEvent();
+    return { pieces: afterRun(begun, { chunk, end, next: this.#begun }), resourceVersion: version };
   }
 
-  #keep(rest: Buffer): void {
-    if (rest.length === 0) return;
-    if (this.#parts.length === 0 && rest.length >= LENGTH_BYTES) {
-      this.#frameBytes = LENGTH_BYTES + rest.readUInt32BE(0);
-      assertBounded(this.#frameBytes);
-    }
-    this.#parts.push(rest);
-    this.pendingBytes += rest.length;
-  }
-
-  /** The length that stands at `at`, or has begun in the chunks before. */
-  #length(chunk: Buffer, at: number): number {
-    if (this.pendingBytes === 0) return chunk.readUInt32BE(at);
-    const missing = LENGTH_BYTES - this.pendingBytes;
-    return Buffer.concat([...this.#parts, chunk.subarray(at, at + missing)]).readUInt32BE(0);
-  }
-
-  #complete(end: Buffer): Buffer {
-    this.#frameBytes = undefined;
-    if (this.#parts.length === 0) return end;
-    const bytes = Buffer.concat([...this.#parts, end]);
-    this.#parts = [];
-    this.pendingBytes = 0;
-    return bytes;
+  /** Of the frame that begins at `at`, or has begun in the chunks before, its length included; undefined before that has come. */
+  #frameBytes(chunk: Buffer, at: number): number | undefined {
+    const head = this.#begun.bytes;
+    if (head.length + chunk.length - at < LENGTH_BYTES) return undefined;
+    if (head.length === 0) return LENGTH_BYTES + chunk.readUInt32BE(at);
+    const whole = head.length < LENGTH_BYTES ? Buffer.concat([head, chunk.subarray(at, at + LENGTH_BYTES)]) : head;
+    return LENGTH_BYTES + whole.readUInt32BE(0);
   }
 }
 
@@ -262,32 +250,35 @@ function isPlainFrame(bytes: Buffer, at: number): boolean {
   return bytes[at + LENGTH_BYTES] === TYPE_TAG && PLAIN_INITIALS.has(bytes[at + TYPE_AT] ?? 0);
 }
 
-/** The resourceVersion of a frame that begins with `parts` and ends with `end`; undefined where it is no plain one. */
-function plainProtobufVersion(parts: readonly Buffer[], end: Buffer): string | undefined {
-  return plainVersion(() => readProtobufEvent(parts.length === 0 ? end : Buffer.concat([...parts, end]), LENGTH_BYTES));
+/** The resourceVersion of a frame that begins with `begun` and ends with `end`; undefined where it is no plain one. */
+function plainProtobufVersion(begun: Buffer, end: Buffer): string | undefined {
+  const version =
+    begun.length < ENOUGH_BYTES
+      ? undefined
+      : plainVersion(() => readProtobufEvent(begun, { start: LENGTH_BYTES, isWhole: false }));
+  if (version !== undefined) return version;
+  const whole = begun.length === 0 ? end : Buffer.concat([begun, end]);
+  return plainVersion(() => readProtobufEvent(whole, { start: LENGTH_BYTES }));
 }
 
 /** One CBOR item after the other (RFC 8742). A feature gate of the cluster, off by default (cluster-facts). */
 class CborEvents implements WatchEventDecoder {
   readonly #ends = new CborItemEnds();
-  #parts: Buffer[] = [];
-  pendingBytes = 0;
+  readonly #begun = new BegunEvent();
+
+  get pendingBytes(): number {
+    return this.#begun.length;
+  }
 
   push(chunk: Buffer): WatchEvent[] {
     const events: WatchEvent[] = [];
     let start = 0;
     for (let end = this.#ends.next(chunk, 0); end !== -1; end = this.#ends.next(chunk, end)) {
-      const bytes = Buffer.concat([...this.#parts, chunk.subarray(start, end)]);
-      this.#parts = [];
-      this.pendingBytes = 0;
+      const bytes = completed(this.#begun, chunk.subarray(start, end));
       start = end;
       events.push({ ...readCborEvent(bytes, INITIAL_EVENTS_END), bytes });
     }
-    if (start < chunk.length) {
-      this.#parts.push(chunk.subarray(start));
-      this.pendingBytes += chunk.length - start;
-      assertBounded(this.pendingBytes);
-    }
+    begin(this.#begun, chunk.subarray(start));
     return events;
   }
 }

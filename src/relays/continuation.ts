@@ -15,7 +15,10 @@ export interface Continuation {
   readonly whenRefused: 'end' | 'break';
   /** What the client is told within the body before it ends because Google refuses to go on; undefined where no body can tell. */
   lastWords(status: Status): Buffer | undefined;
-  /** Answers what the client shall have. Throws on a body that is not what its type says. */
+  /**
+   * Answers what the client shall have. Throws on a body that is not what its type says. The chunk is lent for the call, and
+   * so is what is answered, which may stand in it.
+   */
   push(chunk: Buffer): readonly Buffer[];
   /** In ms, 0 for none: an answer to a resume that does not come by then is a cut like any other. */
   readonly headDeadlineMs: number;

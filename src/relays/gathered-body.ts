@@ -25,17 +25,15 @@ export class GatheredBody {
   }
 
   /** Answers whether more may come now; otherwise the response's `drain` says when. */
-  write(bytes: Buffer): boolean {
+  write(pieces: readonly Buffer[]): boolean {
     const response = this.#response;
+    let length = 0;
+    for (const piece of pieces) length += piece.length;
     const gathers = this.#slab !== undefined || this.#slabsUnderWay > 0;
-    if (!gathers && bytes.length < AT_ONCE_BYTES) return response.write(Buffer.from(bytes));
-    for (let at = 0; at < bytes.length; ) {
-      this.#slab ??= spare.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
-      const copied = bytes.copy(this.#slab, this.#filled, at);
-      at += copied;
-      this.#filled += copied;
-      if (this.#filled === SLAB_BYTES) this.flush();
+    if (!gathers && length < AT_ONCE_BYTES) {
+      return length === 0 ? !response.writableNeedDrain : response.write(Buffer.concat(pieces, length));
     }
+    for (const piece of pieces) this.#gather(piece);
     this.#flushSoon();
     return response.writableLength <= SLAB_BYTES;
   }
@@ -56,6 +54,16 @@ export class GatheredBody {
       if (spare.length < MAX_SPARE) spare.push(slab);
       if (this.#slabsUnderWay === 0) this.flush();
     });
+  }
+
+  #gather(bytes: Buffer): void {
+    for (let at = 0; at < bytes.length; ) {
+      this.#slab ??= spare.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
+      const copied = bytes.copy(this.#slab, this.#filled, at);
+      at += copied;
+      this.#filled += copied;
+      if (this.#filled === SLAB_BYTES) this.flush();
+    }
   }
 
   /** All that is read in this turn of the event loop goes together; while a slab is being written, it goes after that. */

@@ -9,7 +9,6 @@ import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
 import { GatheredBody } from './gathered-body.js';
 import type { ServedMembership } from './served-membership.js';
 import { responseHeaders, trailersToPass } from './upstream-headers.js';
-import { writeAll } from './write-all.js';
 
 export type AttemptEnd =
   /** Answered, aborted or destroyed: nothing is left to do. */
@@ -94,14 +93,16 @@ export class ResponseRelay implements ResponseSink {
 
   lend(chunk: Buffer): boolean {
     if (this.#done) return true;
-    if (this.#continuation !== undefined || this.#held !== undefined) return this.data(Buffer.from(chunk));
+    if (this.#continuation !== undefined) return this.#continue(this.#continuation, chunk);
+    if (this.#held !== undefined) return this.data(Buffer.from(chunk));
     this.#o.onBytes(chunk.length);
-    return this.#body.write(chunk);
+    return this.#body.write([chunk]);
   }
 
   end(trailers: FlatHeaders): void {
     if (this.#done) return;
     if (this.#continuation !== undefined) {
+      this.#body.flush();
       this.#finish({ kind: 'cut', clean: true });
       return;
     }
@@ -117,6 +118,7 @@ export class ResponseRelay implements ResponseSink {
   failed(error: unknown): void {
     if (this.#done) return;
     if (this.#continuation !== undefined) {
+      this.#body.flush();
       this.#finish({ kind: 'cut', clean: false });
     } else if (this.#o.response.headersSent) {
       // An ending is never invented: the client must see that the body is not whole.
@@ -163,20 +165,22 @@ export class ResponseRelay implements ResponseSink {
   }
 
   #continue(continuation: Continuation, chunk: Buffer): boolean {
+    const { response, onBytes } = this.#o;
     try {
-      const more = writeAll(this.#o.response, continuation.push(chunk), this.#o.onBytes);
+      const pieces = continuation.push(chunk);
+      for (const piece of pieces) onBytes(piece.length);
+      const more = this.#body.write(pieces);
       if (!continuation.finished) return more;
-      this.#o.response.end();
-      this.#finish({ kind: 'ended' });
-      this.#o.abort();
-      return true;
+      this.#body.flush();
+      response.end();
     } catch {
       // Not what its type says: nothing that follows could be trusted.
-      this.#o.response.destroy();
-      this.#finish({ kind: 'ended' });
-      this.#o.abort();
-      return true;
+      this.#body.flush();
+      response.destroy();
     }
+    this.#finish({ kind: 'ended' });
+    this.#o.abort();
+    return true;
   }
 
   #begin(status: number, statusText: string, headers: FlatHeaders): void {

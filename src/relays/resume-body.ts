@@ -12,9 +12,9 @@ import { askCluster } from './ask-cluster.js';
 import type { Continuation } from './continuation.js';
 import { credentialHeaders } from './credential-headers.js';
 import { errorOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
+import { GatheredBody } from './gathered-body.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
 import type { Session } from './sessions.js';
-import { writeAll } from './write-all.js';
 
 /** Google's refusals that need a person are believed at the third time: the first may be its own unrest around the cut. */
 const REFUSALS_LIMIT = 3;
@@ -57,7 +57,10 @@ export async function resumeBody(options: ResumeOptions): Promise<void> {
     try {
       const step = await continuation.next((target) => askCluster(options, target), { now: clock.monotonic(), clean });
       if (step.kind === 'end') {
-        writeAll(response, step.rest ?? [], options.onBytes);
+        for (const piece of step.rest ?? []) {
+          options.onBytes(piece.length);
+          response.write(piece);
+        }
         response.end();
         return;
       }
@@ -200,11 +203,13 @@ interface ResumeSinkOptions extends ResumeOptions {
 
 class ResumeSink implements ResponseSink {
   readonly #o: ResumeSinkOptions;
+  readonly #body: GatheredBody;
   #refusal: { status: number; headers: FlatHeaders; body: FailureBody } | undefined;
   #done = false;
 
   constructor(options: ResumeSinkOptions) {
     this.#o = options;
+    this.#body = new GatheredBody(options.response);
   }
 
   information(): void {}
@@ -223,13 +228,19 @@ class ResumeSink implements ResponseSink {
 
   data(chunk: Buffer): boolean {
     if (this.#done) return true;
-    if (this.#refusal !== undefined) {
-      if (this.#refusal.body.add(chunk)) this.#judge();
-      return true;
-    }
-    const { response, continuation, onBytes } = this.#o;
+    if (this.#refusal === undefined) return this.lend(chunk);
+    if (this.#refusal.body.add(chunk)) this.#judge();
+    return true;
+  }
+
+  lend(chunk: Buffer): boolean {
+    if (this.#done) return true;
+    if (this.#refusal !== undefined) return this.data(Buffer.from(chunk));
+    const { continuation, onBytes } = this.#o;
     try {
-      const more = writeAll(response, continuation.push(chunk), onBytes);
+      const pieces = continuation.push(chunk);
+      for (const piece of pieces) onBytes(piece.length);
+      const more = this.#body.write(pieces);
       if (continuation.finished) this.#finish(OVER);
       return more;
     } catch {
@@ -274,6 +285,7 @@ class ResumeSink implements ResponseSink {
   #finish(end: ResumeEnd): void {
     if (this.#done) return;
     this.#done = true;
+    this.#body.flush();
     this.#o.settle(end);
     if (end.kind !== 'cut') this.#o.abort();
   }

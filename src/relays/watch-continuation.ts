@@ -44,7 +44,8 @@ export class WatchContinuation implements Continuation {
     if (unproven === undefined) {
       return this.#deliverRun(chunk) ?? this.#deliver(this.#decoder?.push(chunk) ?? []);
     }
-    unproven.push(chunk);
+    // A watch that begins may turn out to be something else; it is small.
+    unproven.push(Buffer.from(chunk));
     const events = this.#firstEvents(chunk);
     if (events === undefined) {
       this.#isForeign = true;

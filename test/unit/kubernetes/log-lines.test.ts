@@ -1,6 +1,7 @@
 import t from 'tap';
 import { LogLines } from '../../../src/kubernetes/log-lines.js';
 import { judgeLogEnd, parseLogRequest } from '../../../src/kubernetes/log-request.js';
+import { lent } from '../../support/lent.js';
 
 /** A container's log as the server gives it: everything from a second on, with timestamps. */
 const LOG = [
@@ -20,7 +21,9 @@ const withoutStamps = Buffer.concat(LOG.map((line) => line.subarray(line.indexOf
 
 function push(lines: LogLines, bytes: Buffer, size = bytes.length): Buffer {
   const out: Buffer[] = [];
-  for (let at = 0; at < bytes.length; at += size) out.push(...lines.push(bytes.subarray(at, at + size)));
+  for (let at = 0; at < bytes.length; at += size) {
+    out.push(lent(bytes.subarray(at, at + size), (chunk) => lines.push(chunk)));
+  }
   return Buffer.concat(out);
 }
 

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { ResumePoint } from '../../../src/kubernetes/resume-point.js';
+import { readProtobufEvent } from '../../../src/kubernetes/watch-event-protobuf.js';
 import { type WatchEvent, watchEventDecoder } from '../../../src/kubernetes/watch-events.js';
 import { readConversation } from '../../conversations/capture.js';
 import { encodeCbor } from '../../support/cbor.js';
@@ -56,6 +57,31 @@ for (const [name, type] of [
     }
   });
 }
+
+t.test(
+  'of a protobuf event that has not come whole, its version is told when it is whole itself, or not at all',
+  async (t) => {
+    for (const { bytes, type, resourceVersion } of decode(
+      PROTOBUF_TYPE,
+      readConversation('real-watch-pods-protobuf').body,
+    )) {
+      let told = 0;
+      for (let end = 5; end <= bytes.length; end++) {
+        try {
+          const facts = readProtobufEvent(bytes.subarray(0, end), { start: 4, isWhole: false });
+          if (facts.resourceVersion === undefined) continue;
+          told++;
+          if (facts.type !== type || facts.resourceVersion !== resourceVersion)
+            t.fail(`${facts.resourceVersion} at ${end}`);
+        } catch (error) {
+          t.type(error, RangeError);
+        }
+      }
+      t.ok(told > 0);
+      t.throws(() => readProtobufEvent(bytes.subarray(0, bytes.length - 1), { start: 4 }), RangeError);
+    }
+  },
+);
 
 for (const form of [
   { strings: 'bytes', selfDescribed: true },

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap';
-import { type WatchEvent, watchEventDecoder } from '../../../src/kubernetes/watch-events.js';
+import { type WatchEvent, type WatchEventDecoder, watchEventDecoder } from '../../../src/kubernetes/watch-events.js';
 import { readConversation } from '../../conversations/capture.js';
 import { largePodEvent } from '../../support/protobuf.js';
 
@@ -16,14 +16,18 @@ function ends(media: string, body: Buffer): { event: WatchEvent; end: number }[]
   });
 }
 
-/** Tells a body in chunks to one that asks for runs first; answers how many chunks were told as runs. */
+/**
+ * Tells a body in chunks to one that asks for runs first; answers how many chunks were told as runs. The chunks' memory is
+ * written over when they have been told, and another watch goes on in between.
+ */
 function tellInRuns(t: Test, media: string, body: Buffer, size: number): number {
   const events = ends(media, body);
   const decoder = watchEventDecoder(media);
+  const neighbour = watchEventDecoder(media);
   let delivered = 0;
   let runs = 0;
   for (let at = 0; at < body.length; at += size) {
-    const chunk = body.subarray(at, at + size);
+    const chunk = Buffer.from(body.subarray(at, at + size));
     const before = delivered;
     const run = decoder?.run?.(chunk);
     const pieces = run?.pieces ?? decoder?.push(chunk).map(({ bytes }) => bytes) ?? [];
@@ -31,6 +35,8 @@ function tellInRuns(t: Test, media: string, body: Buffer, size: number): number 
       if (!piece.equals(body.subarray(delivered, delivered + piece.length))) t.fail(`other bytes at ${delivered}`);
       delivered += piece.length;
     }
+    chunk.fill('!');
+    tellNeighbour(neighbour, media);
     const come = Math.min(body.length, at + size);
     const whole = events.filter(({ end }) => end <= come);
     if (delivered !== (whole.at(-1)?.end ?? 0)) t.fail(`${delivered} bytes are delivered of ${come}`);
@@ -43,6 +49,18 @@ function tellInRuns(t: Test, media: string, body: Buffer, size: number): number 
   t.equal(delivered, events.at(-1)?.end ?? 0, `${size} bytes a chunk`);
   return runs;
 }
+
+/** Begins a large event if it has none, else completes it, so that memory passes from watch to watch. */
+function tellNeighbour(neighbour: WatchEventDecoder | undefined, media: string): void {
+  const event = media === JSON_TYPE ? NEIGHBOUR.json : NEIGHBOUR.protobuf;
+  const half = event.length >> 1;
+  neighbour?.push(neighbour.pendingBytes === 0 ? event.subarray(0, half) : event.subarray(half));
+}
+
+const NEIGHBOUR = {
+  json: Buffer.from(`${JSON.stringify({ type: 'ADDED', object: { metadata: {}, spec: '?'.repeat(30_000) } })}\n`),
+  protobuf: largePodEvent('ADDED', { resourceVersion: 5, specBytes: 30_000 }),
+};
 
 const SIZES = [1, 3, 7, 100, 999, 4096, 5000, 1_000_000];
 
@@ -83,6 +101,7 @@ const changes = (count: number, size: number): Change[] =>
 const STORIES: Record<string, Change[]> = {
   'nothing but changes': changes(40, 300),
   'events that are larger than a chunk': changes(6, 20_000),
+  'events larger than any memory that is used again': changes(2, 80_000),
   'a bookmark between changes': [...changes(3, 100), { type: 'BOOKMARK', version: 900 }, ...changes(3, 100)],
   'a bookmark at the end, and at the beginning': [
     { type: 'BOOKMARK', version: 1 },

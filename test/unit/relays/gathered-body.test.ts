@@ -16,6 +16,7 @@ interface Write {
 class SlowResponse {
   readonly writes: Write[] = [];
   writableLength = 0;
+  writableNeedDrain = false;
   destroyed = false;
   writableEnded = false;
 
@@ -48,7 +49,7 @@ function scene(): { response: SlowResponse; body: GatheredBody; lend: (text: str
   const body = new GatheredBody(response as unknown as ServerResponse);
   const lend = (text: string): boolean => {
     const lent = Buffer.from(text, 'latin1');
-    const more = body.write(lent);
+    const more = body.write([lent]);
     lent.fill('!');
     return more;
   };
@@ -159,4 +160,25 @@ t.test('nothing is written to a client that has left, or been told the end', asy
     await setImmediate();
     t.equal(response.writes.length, 0);
   }
+});
+
+t.test('small pieces that come together are one write, and large ones one slab', async (t) => {
+  const { response, body } = scene();
+  body.write(['one, ', 'two, ', 'three'].map((text) => Buffer.from(text)));
+  t.equal(response.writes.length, 1);
+  t.equal(response.take(), 'one, two, three');
+  const lines = Array.from({ length: 5000 }, (_, i) => `line ${i}\n`);
+  body.write(lines.map((line) => Buffer.from(line)));
+  await setImmediate();
+  t.equal(response.writes.length, 1);
+  t.equal(response.take(), lines.join(''));
+});
+
+t.test('where nothing has come, a full client stays full', async (t) => {
+  const { response, body } = scene();
+  t.ok(body.write([]));
+  response.writableNeedDrain = true;
+  t.notOk(body.write([]));
+  t.notOk(body.write([Buffer.alloc(0)]));
+  t.equal(response.writes.length, 0);
 });

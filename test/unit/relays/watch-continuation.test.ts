@@ -1,5 +1,6 @@
 import t from 'tap';
 import { WatchContinuation } from '../../../src/relays/watch-continuation.js';
+import { lent } from '../../support/lent.js';
 
 const TARGET = '/api/v1/pods?watch=1&resourceVersion=1';
 
@@ -34,7 +35,7 @@ t.test('a cut at any byte resumes behind the last event that was whole, whatever
       const continuation = watch();
       let heard = '';
       for (let at = 0; at < cut; at += size)
-        heard += said(continuation.push(body.subarray(at, Math.min(cut, at + size))));
+        heard += lent(body.subarray(at, Math.min(cut, at + size)), (chunk) => continuation.push(chunk)).toString();
       let [expected, version, end] = ['', 1, 0];
       for (const [i, text] of events.entries()) {
         end += text.length;
@@ -67,6 +68,17 @@ t.test('an ERROR ends what can be resumed, also in the middle of changes', async
   const last = event('MODIFIED', 4) + event('ERROR', 0);
   t.equal(said(continuation.push(Buffer.from(last))), last);
   t.equal(await resumesAt(continuation), 'end');
+});
+
+t.test('what turns out to be a list passes as it came, also what came before that was known', async (t) => {
+  const list = Buffer.from('{"kind":"PodList",\n"items":[]}');
+  for (const size of [1, 5, list.length]) {
+    const continuation = watch();
+    let heard = '';
+    for (let at = 0; at < list.length; at += size)
+      heard += lent(list.subarray(at, at + size), (chunk) => continuation.push(chunk)).toString();
+    t.equal(heard, list.toString());
+  }
 });
 
 t.test('what stops to be a watch in its middle is not passed on as one', async (t) => {
