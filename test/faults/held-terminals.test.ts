@@ -140,7 +140,7 @@ stories('the client leaves: the terminal is hung up, with what runs in it', asyn
 });
 
 stories('the client leaves before the terminal is there: nothing is left', async (t, container) => {
-  for (let i = 0; i < 3; i++) {
+  for (let i = 0; i < 8; i++) {
     const session = container.session(['sleep', '1003'], TTY);
     const exec = session.exec();
     await exec.hold();

@@ -139,6 +139,9 @@ copied() {
 prepare() {
   length=$block count=$READS
   [ -z "$much" ] || count=$((CHUNK / length))
+  # bash that has to act upon a signal while it starts a pipeline waits for the part that it has started. Nothing is missed:
+  # who tells has removed `kept` before.
+  trap '' TERM
   turnstile=go.$((number % 2)) chunk=out.$((number % (2 * CHUNKS))) said=said.$((number % 2))
   {
     exec 4<$turnstile 6>&- 7>&-
@@ -148,6 +151,8 @@ prepare() {
     read -r listener && exec tee "live.$listener" >"$chunk" 9<>"live.$listener"
   } &
   ready=$!
+  trap "$when_told" TERM
+  [ -e kept ] || eval "$when_told"
 }
 
 # Reads the command's stdout from 5. Arguments, from here on, are where the files begin that are kept, the first of them
@@ -157,7 +162,8 @@ pump_out() {
   echo 0 >out.end
   exec 6<>go.0 7<>go.1
   set -- 0
-  trap '[ -z "$teeing" ] || kill $teeing; [ -e kept ] || exec cat <&5 6>&- 7>&-' TERM
+  # It was started with TERM ignored.
+  when_told='[ -z "$teeing" ] || kill -KILL $teeing; [ -e kept ] || exec cat <&5 6>&- 7>&-'
   prepare
   while [ -e kept ]; do
     # All that has been said until now; then one by one, until there is room.
@@ -507,13 +513,18 @@ read_map() {
 
 # Ends what take has started, also when it has just been started.
 end_own() {
-  [ "$taker" != next ] || taker=$!
+  if [ "$taker" = next ]; then
+    taker=$!
+    [ "$taker" != "$before" ] || taker=
+  fi
   [ -z "$taker" ] || kill -KILL "$taker"
   exit
 }
 
 # A process that takes from 9, until it ends, or who comes next ends it.
 take() {
+  # Of the shell that has started this one, at first: it is hear, which has yet to hang up.
+  before=$!
   taker=next
   "$@" <&9 >&4 &
   taker=$!
