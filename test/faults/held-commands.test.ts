@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { processTree } from '../../src/emulator/pods/process-tree.js';
@@ -286,14 +286,18 @@ stories('what ends while nobody listens is told to who comes', async (t, contain
 });
 
 stories('the client has left: a command without a terminal goes on without a reader', async (t, container) => {
-  const done = join(container.folder, 'done');
-  const session = container.session(['sh', '-c', `cat; seq 100000; echo $? > ${done}`]);
-  const exec = session.exec();
-  await exec.hold();
-  exec.send(holderWords.leave(0));
-  t.match(await exec.next(), { kind: 'bye' });
-  await session.over();
-  t.equal(readFileSync(done, 'latin1'), '0\n', 'it has written all, and its input has ended');
+  // Who signals, and who acts upon what is gone already, meet in another way each time.
+  for (const stdin of [true, false, true, false]) {
+    const done = join(container.folder, 'done');
+    const session = container.session(['sh', '-c', `cat; seq 100000; echo $? > ${done}`], { stdin });
+    const exec = session.exec();
+    await exec.hold();
+    exec.send(holderWords.leave(0));
+    t.match(await exec.next(), { kind: 'bye' });
+    await session.over();
+    t.equal(readFileSync(done, 'latin1'), '0\n', 'it has written all, and its input has ended');
+    rmSync(done);
+  }
 });
 
 stories('a daemon that does not come back is waited for, and no longer', async (t, container) => {

@@ -190,6 +190,7 @@ t.test('a node that is started anew, and its containers with it: the reason is t
       /could not be joined again: its container has ended with exit code 137; it was not/,
       set,
     );
+    await node.untilContainerRuns(set);
     // Where the container's files have lasted, the next session removes what is left.
     t.equal(await node.exec(set, ['echo', 'here']).exitCode(), 0);
   }

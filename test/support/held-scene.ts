@@ -77,6 +77,10 @@ export class HeldScene {
       },
     });
     if (created.status !== 201) throw new Error(`no pod: ${created.body}`);
+    await this.untilContainerRuns(set);
+  }
+
+  async untilContainerRuns(set: ToolSet): Promise<void> {
     for (;;) {
       const { body } = await this.client.request(`/api/v1/namespaces/default/pods/${set}`);
       if (JSON.parse(body).status?.containerStatuses?.[0]?.state?.running !== undefined) return;

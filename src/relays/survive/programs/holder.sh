@@ -114,7 +114,7 @@ hang_up() {
     sleep 0.1 || sleep 1
   done
   # Last: without them nobody could do it in our place. Who waits for another end to be opened waits no longer.
-  rm -f ./* in out err <>in 1<>out 2<>err
+  rm -f ./* in <>in
 }
 
 # Sets size: how many bytes dd has copied, of whose last words this is the file, in blocks of so many; and untold where they do
@@ -155,6 +155,12 @@ prepare() {
   [ -e kept ] || eval "$when_told"
 }
 
+# Becomes what reads on for nobody. Who hangs up tells it once more, and must not leave the command without a reader.
+drain() {
+  trap '' TERM
+  exec cat <&5 6>&- 7>&-
+}
+
 # Reads the command's stdout from 5. Arguments, from here on, are where the files begin that are kept, the first of them
 # with this number; what is acknowledged comes by 8, with the turn of who has said so.
 pump_out() {
@@ -163,7 +169,7 @@ pump_out() {
   exec 6<>go.0 7<>go.1
   set -- 0
   # It was started with TERM ignored.
-  when_told='[ -z "$teeing" ] || kill -KILL $teeing; [ -e kept ] || exec cat <&5 6>&- 7>&-'
+  when_told='[ -z "$teeing" ] || kill -KILL $teeing; [ -e kept ] || drain'
   prepare
   while [ -e kept ]; do
     # All that has been said until now; then one by one, until there is room.
@@ -171,7 +177,7 @@ pump_out() {
     read_all=
     while read -r word offset <&8; do
       case $word in
-        left) exec cat <&5 6>&- 7>&- ;;
+        left) drain ;;
         mark) read_all=1 ;;
         *) [ "$word" -lt "$by" ] || by=$word got=$offset ;;
       esac
@@ -227,7 +233,7 @@ pump_out() {
     set -- "$@" $at
     echo $at >out.end
   done
-  exec cat <&5 6>&- 7>&-
+  drain
 }
 
 # Reads the command's stderr from 5. Arguments, from here on, are the ends of the pieces that wait.
@@ -347,7 +353,7 @@ run() (
   umask "$mask"
   if [ "$tty" = 1 ]; then
     export SHELL=/bin/sh cgp_folder="$folder"
-    exec 9<"$folder/run" <"$folder/in" >"$folder/out"
+    exec 9<"$folder/run" <"$folder/in" >&3 3>&-
     cd "$here"
     exec script -qefc '{ stty echo; { echo "$$ $PPID"; tty; } >"$cgp_folder/who"
       read -r rows columns <"$cgp_folder/size" && stty rows "$rows" cols "$columns"; } 2>/dev/null
@@ -355,8 +361,8 @@ run() (
       eval "$(cat <&9)"' /dev/null
   fi
   [ "$want_in" = 1 ] && exec <"$folder/in"
-  [ "$want_out" = 1 ] && exec >"$folder/out"
-  [ "$want_err" = 1 ] && exec 2>"$folder/err"
+  [ "$want_out" = 1 ] && exec >&3 3>&-
+  [ "$want_err" = 1 ] && exec 2>&4 4>&-
   cd "$here"
   has setsid && exec setsid env -i "$@"
   exec env -i "$@"
@@ -371,22 +377,30 @@ hold() {
   pumping=
   [ "$want_out" = 1 ] || echo 0 >out.end
   [ "$want_err" = 1 ] || echo 0 >err.end
+  # The command's ends, 3 and 4, are open before it and its readers begin: whoever hangs up meanwhile takes away names alone.
   [ "$want_out" = 1 ] && {
-    # Until it has begun it is needed: who opens the other end waits for it.
-    (trap '' PIPE TERM; exec 5<out 7<&- 9<&-; pump_out) &
+    exec 6<>out 5<out 3>out 6>&-
+    # Until it can act upon it.
+    (trap '' PIPE TERM; exec 3>&- 7<&- 9<&-; pump_out) &
     pumping=$!
     name_in pump $pumping
     pump=$pumping pump_born=$born
   }
-  [ "$want_err" = 1 ] && { (exec 5<err 7<&- 8<&9 9<&-; pump_err) & pumping="$pumping $!"; }
-  (if [ "$want_in" = 1 ]; then exec 5>in; else exec 5>/dev/null; fi; feed) &
+  [ "$want_err" = 1 ] && {
+    exec 6<>err 5<err 4>err 6>&-
+    (exec 3>&- 4>&- 7<&- 8<&9 9<&-; pump_err) &
+    pumping="$pumping $!"
+  }
+  exec 5<&-
+  (exec 3>&- 4>&-; if [ "$want_in" = 1 ]; then exec 5>in; else exec 5>/dev/null; fi; feed) &
   feeding=$!
-  watch &
+  (exec 3>&- 4>&-; watch) &
   watching=$!
-  sweep &
+  (exec 3>&- 4>&-; sweep) &
   sweeping=$!
   run "$@"
   code=$?
+  exec 3>&- 4>&-
   rm -f who
   # What it has left behind may write on.
   [ -n "$pumping" ] && wait $pumping
