@@ -12,6 +12,7 @@ import { chooseContinuation } from './choose-continuation.js';
 import type { Continuation } from './continuation.js';
 import { credentialHeaders } from './credential-headers.js';
 import { answerRequest, ownAnswer } from './failure-answer.js';
+import { GatheredBody } from './gathered-body.js';
 import { type AttemptEnd, ResponseRelay } from './response-relay.js';
 import { resumeBody } from './resume-body.js';
 import type { RelayCall, RelayTools } from './served-membership.js';
@@ -62,6 +63,7 @@ class RequestRelay {
   /** The client's body is on its way, and cannot be had again. */
   #bodyBegun = false;
   readonly #continuation: Continuation | undefined;
+  readonly #body: GatheredBody;
   #left = false;
   /** The answer has ended where its body had not. */
   #broken = false;
@@ -75,6 +77,7 @@ class RequestRelay {
   constructor(tools: RelayTools, call: Parameters<typeof relayRequest>[1]) {
     this.#tools = tools;
     this.#call = call;
+    this.#body = new GatheredBody(call.response);
     this.#api = parseApiRequest(call.target);
     this.#startedAt = tools.clock.monotonic();
     const { headers } = call.request;
@@ -204,6 +207,7 @@ class RequestRelay {
     this.#current?.abort();
     this.#onLeave();
     if (response.writableEnded) return;
+    this.#body.flush();
     if (this.#continuation?.whenRefused === 'end') response.end();
     else response.destroy();
   }
@@ -215,6 +219,8 @@ class RequestRelay {
     this.#current?.abort();
     this.#onLeave();
     const lastWords = this.#continuation?.lastWords(statusOfError(reason));
+    // An event that has been written in part would not be whole.
+    this.#body.flush();
     if (lastWords === undefined) response.destroy();
     else response.end(lastWords);
   }
@@ -233,6 +239,7 @@ class RequestRelay {
       headers,
       continuation: this.#continuation,
       response,
+      body: this.#body,
       clean,
       clientGone: leaving.signal,
       onBytes: (count) => {
@@ -251,6 +258,7 @@ class RequestRelay {
     return new Promise((resolve) => {
       const sink = new ResponseRelay({
         response: this.#call.response,
+        body: this.#body,
         id: this.#call.id,
         api: this.#api,
         served,

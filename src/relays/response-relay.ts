@@ -6,7 +6,7 @@ import type { ApiRequest } from '../kubernetes/api-request.js';
 import type { Continuation } from './continuation.js';
 import { answerRequest } from './failure-answer.js';
 import { answerOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
-import { GatheredBody } from './gathered-body.js';
+import type { GatheredBody } from './gathered-body.js';
 import type { ServedMembership } from './served-membership.js';
 import { responseHeaders, trailersToPass } from './upstream-headers.js';
 
@@ -22,6 +22,8 @@ export type AttemptEnd =
 
 export interface ResponseRelayOptions {
   readonly response: ServerResponse;
+  /** The response's. */
+  readonly body: GatheredBody;
   readonly id: string;
   readonly api: ApiRequest;
   readonly served: ServedMembership;
@@ -49,7 +51,7 @@ export class ResponseRelay implements ResponseSink {
 
   constructor(options: ResponseRelayOptions) {
     this.#o = options;
-    this.#body = new GatheredBody(options.response);
+    this.#body = options.body;
   }
 
   information(status: number, headers: FlatHeaders): void {

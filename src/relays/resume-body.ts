@@ -12,7 +12,7 @@ import { askCluster } from './ask-cluster.js';
 import type { Continuation } from './continuation.js';
 import { credentialHeaders } from './credential-headers.js';
 import { errorOfVerdict, FailureBody, judgeFailure } from './failure-body.js';
-import { GatheredBody } from './gathered-body.js';
+import type { GatheredBody } from './gathered-body.js';
 import type { RelayTools, ServedMembership } from './served-membership.js';
 import type { Session } from './sessions.js';
 
@@ -32,6 +32,8 @@ export interface ResumeOptions {
   readonly headers: FlatHeaders;
   readonly continuation: Continuation;
   readonly response: ServerResponse;
+  /** The response's. */
+  readonly body: GatheredBody;
   /** How its first connection has ended: by the body's own framing, or not. */
   readonly clean: boolean;
   readonly clientGone: AbortSignal;
@@ -203,13 +205,11 @@ interface ResumeSinkOptions extends ResumeOptions {
 
 class ResumeSink implements ResponseSink {
   readonly #o: ResumeSinkOptions;
-  readonly #body: GatheredBody;
   #refusal: { status: number; headers: FlatHeaders; body: FailureBody } | undefined;
   #done = false;
 
   constructor(options: ResumeSinkOptions) {
     this.#o = options;
-    this.#body = new GatheredBody(options.response);
   }
 
   information(): void {}
@@ -236,11 +236,11 @@ class ResumeSink implements ResponseSink {
   lend(chunk: Buffer): boolean {
     if (this.#done) return true;
     if (this.#refusal !== undefined) return this.data(Buffer.from(chunk));
-    const { continuation, onBytes } = this.#o;
+    const { body, continuation, onBytes } = this.#o;
     try {
       const pieces = continuation.push(chunk);
       for (const piece of pieces) onBytes(piece.length);
-      const more = this.#body.write(pieces);
+      const more = body.write(pieces);
       if (continuation.finished) this.#finish(OVER);
       return more;
     } catch {
@@ -285,7 +285,7 @@ class ResumeSink implements ResponseSink {
   #finish(end: ResumeEnd): void {
     if (this.#done) return;
     this.#done = true;
-    this.#body.flush();
+    this.#o.body.flush();
     this.#o.settle(end);
     if (end.kind !== 'cut') this.#o.abort();
   }

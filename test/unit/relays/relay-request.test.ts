@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as https from 'node:https';
+import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import t from 'tap';
 import { GATEWAY_PREFIX, openTestFrontDoor, type TestFrontDoor } from '../../support/front-door.js';
@@ -444,4 +445,37 @@ t.test('a slow client holds the gateway back instead of filling memory', async (
   await untilStalled(() => written);
   t.ok(written < 40 * 1024 * 1024, `${written} bytes were accepted before the stall`);
   request.destroy();
+});
+
+t.test('a watch of a slow client that is ended by hand ends behind a whole event', async (t) => {
+  const at = await openTestFrontDoor();
+  t.teardown(() => at.close());
+  const object = { metadata: { resourceVersion: '5' }, spec: 'x'.repeat(50_000) };
+  const event = JSON.stringify({ type: 'MODIFIED', object });
+  let written = 0;
+  at.gateway.server.on('request', (_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    const push = (): void => {
+      do written += event.length;
+      while (response.write(`${event}\n`));
+    };
+    response.on('drain', push);
+    push();
+  });
+  const request = https.get({
+    host: '127.0.0.1',
+    port: at.port,
+    ca: at.ca,
+    path: '/api/v1/pods?watch=1&resourceVersion=1',
+    headers: { authorization: `Bearer ${at.localToken}` },
+  });
+  const [answer] = (await once(request, 'response')) as [IncomingMessage];
+  answer.pause();
+  await untilStalled(() => written);
+  t.ok(at.sessions.kill(at.sessions.live()[0]?.id ?? ''));
+  const lines = (await text(answer)).split('\n');
+  t.equal(lines.pop(), '');
+  t.match(JSON.parse(lines.pop() ?? ''), { type: 'ERROR' });
+  t.ok(lines.length > 10);
+  t.ok(lines.every((line) => line === event));
 });
