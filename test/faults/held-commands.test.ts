@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { processTree } from '../../src/emulator/pods/process-tree.js';
@@ -299,6 +299,42 @@ stories('the client has left: a command without a terminal goes on without a rea
     rmSync(done);
   }
 });
+
+stories(
+  'whoever reads on for a client that has left does not mind the signal that told it to',
+  async (t, container) => {
+    const [go, done] = [join(container.folder, 'go'), join(container.folder, 'done')];
+    const waiting = `until [ -e ${go} ]; do sleep 0.1; done; seq 100000; echo $? > ${done}`;
+    const session = container.session(['sh', '-c', waiting], { stdin: false });
+    const exec = session.exec();
+    const { program } = await exec.hold();
+    exec.send(holderWords.leave(0));
+    t.match(await exec.next(), { kind: 'bye' });
+    // Perl and Python read themselves.
+    if (program === 'sh') {
+      let reader: number | undefined;
+      while (reader === undefined) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        reader = processTree(exec.child.pid ?? 0).find(readsOutput);
+      }
+      process.kill(reader, 'SIGTERM');
+    }
+    writeFileSync(go, '');
+    await session.over();
+    t.equal(readFileSync(done, 'latin1'), '0\n');
+  },
+);
+
+/** Whether it is a `cat` of what a held command writes. */
+function readsOutput(pid: number): boolean {
+  try {
+    const isCat = readFileSync(`/proc/${pid}/cmdline`, 'latin1') === 'cat\0';
+    return isCat && /\/out(?: \(deleted\))?$/.test(readlinkSync(`/proc/${pid}/fd/0`));
+  } catch {
+    // It has ended meanwhile.
+    return false;
+  }
+}
 
 stories('a daemon that does not come back is waited for, and no longer', async (t, container) => {
   const session = container.session(['sh', '-c', 'cat; echo over >&2'], { lingerSeconds: 1 });

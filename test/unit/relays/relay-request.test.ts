@@ -416,35 +416,42 @@ t.test('the cluster’s own failures pass byte for byte, Google’s become a Sta
   );
 });
 
-t.test('a slow client holds the gateway back instead of filling memory', async (t) => {
-  const at = await openTestFrontDoor();
-  t.teardown(() => at.close());
-  const chunk = Buffer.alloc(64 * 1024);
+/** Answers every request with this, again and again, as fast as it is taken; tells how much of it has been written. */
+function flood(at: TestFrontDoor, piece: string): () => number {
   let written = 0;
   at.gateway.server.on('request', (_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' });
     const push = (): void => {
       let takes = true;
       while (takes && written < 400 * 1024 * 1024) {
-        written += chunk.length;
-        takes = response.write(chunk);
+        written += piece.length;
+        takes = response.write(piece);
       }
     };
     response.on('drain', push);
     push();
   });
-  const request = https.get({
-    host: '127.0.0.1',
-    port: at.port,
-    ca: at.ca,
-    path: '/api/v1/pods',
-    headers: { authorization: `Bearer ${at.localToken}` },
-  });
+  return () => written;
+}
+
+/** The answer to a client that reads nothing of it. */
+async function unread(at: TestFrontDoor, path: string): Promise<IncomingMessage> {
+  const headers = { authorization: `Bearer ${at.localToken}` };
+  const request = https.get({ host: '127.0.0.1', port: at.port, ca: at.ca, path, headers });
   request.on('error', () => {});
   const [answer] = (await once(request, 'response')) as [IncomingMessage];
   answer.pause();
-  await untilStalled(() => written);
-  t.ok(written < 40 * 1024 * 1024, `${written} bytes were accepted before the stall`);
-  request.destroy();
+  return answer;
+}
+
+t.test('a slow client holds the gateway back instead of filling memory', async (t) => {
+  const at = await openTestFrontDoor();
+  t.teardown(() => at.close());
+  const written = flood(at, 'x'.repeat(64 * 1024));
+  const answer = await unread(at, '/api/v1/pods');
+  await untilStalled(written);
+  t.ok(written() < 40 * 1024 * 1024, `${written()} bytes were accepted before the stall`);
+  answer.destroy();
 });
 
 t.test('a watch of a slow client that is ended by hand ends behind a whole event', async (t) => {
@@ -452,26 +459,9 @@ t.test('a watch of a slow client that is ended by hand ends behind a whole event
   t.teardown(() => at.close());
   const object = { metadata: { resourceVersion: '5' }, spec: 'x'.repeat(50_000) };
   const event = JSON.stringify({ type: 'MODIFIED', object });
-  let written = 0;
-  at.gateway.server.on('request', (_request, response) => {
-    response.writeHead(200, { 'content-type': 'application/json' });
-    const push = (): void => {
-      do written += event.length;
-      while (response.write(`${event}\n`));
-    };
-    response.on('drain', push);
-    push();
-  });
-  const request = https.get({
-    host: '127.0.0.1',
-    port: at.port,
-    ca: at.ca,
-    path: '/api/v1/pods?watch=1&resourceVersion=1',
-    headers: { authorization: `Bearer ${at.localToken}` },
-  });
-  const [answer] = (await once(request, 'response')) as [IncomingMessage];
-  answer.pause();
-  await untilStalled(() => written);
+  const written = flood(at, `${event}\n`);
+  const answer = await unread(at, '/api/v1/pods?watch=1&resourceVersion=1');
+  await untilStalled(written);
   t.ok(at.sessions.kill(at.sessions.live()[0]?.id ?? ''));
   const lines = (await text(answer)).split('\n');
   t.equal(lines.pop(), '');

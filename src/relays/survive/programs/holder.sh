@@ -16,8 +16,8 @@
 # After the line `hold` the exec call's stdout is the command's, byte for byte, and its stderr has the words: no process is
 # started for what is written, which is what costs a shell its time. `tee` writes it to a file first, and then to
 # live.TURN, from where a `cat` of the streamer takes it. A file is of READS reads, or of CHUNK bytes where much is written;
-# the next goes to whoever is the newest by then. Who joins in the midst of a file sends what is there of it, and more of it whenever anything comes out of the
-# older live.TURN.
+# the next goes to whoever is the newest by then. Who joins in the midst of a file sends what is there of it, and more of it
+# whenever anything comes out of the older live.TURN.
 # The command's stderr comes in pieces of one read, a file each; err.at.NUMBER tells where it begins and how long it is,
 # once it is whole.
 exec 3<&0 4>&1 5>&2 </dev/null >/dev/null 2>&1
