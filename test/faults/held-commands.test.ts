@@ -5,16 +5,22 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { processTree } from '../../src/emulator/pods/process-tree.js';
 import { holderWords } from '../../src/relays/survive/holder-frames.js';
+import type { ToolSet } from '../support/container-tools.js';
 import { LocalContainer } from '../support/local-exec.js';
 
 /** Each gives another holder: Perl, Python, and the shell as dash, busybox and bash. */
 const SETS = ['debian', 'python', 'script', 'busybox', 'bash'] as const;
+const SHELLS = ['script', 'busybox', 'bash'] as const;
 
 // Most of a story is waiting for processes to start, or to end.
 t.jobs = 5;
 
-function stories(name: string, tell: (t: Test, container: LocalContainer) => Promise<void>): void {
-  for (const set of SETS) {
+function stories(
+  name: string,
+  tell: (t: Test, container: LocalContainer) => Promise<void>,
+  sets: readonly ToolSet[] = SETS,
+): void {
+  for (const set of sets) {
     t.test(`${set}: ${name}`, { buffered: true }, async (t) => {
       const container = new LocalContainer(t.testdir({}), set);
       await tell(t, container);
@@ -115,6 +121,45 @@ stories('much output over many cuts', async (t, container) => {
   t.ok(Buffer.concat(session.output.out).equals(expected), 'every byte once, in order');
   t.equal(session.text('err'), 'end\n');
 });
+
+stories(
+  'a file of output that begins for whoever has come, while that still sends the one before, is sent once',
+  async (t, container) => {
+    const MIB = 1024 * 1024;
+    const expected = execFileSync('seq', ['2000000'], { maxBuffer: 1e8 }).subarray(0, 9 * MIB);
+    writeFileSync(join(container.folder, 'all'), expected);
+    // Written as a shell reads, so that no read falls short: its files are of 1, 1 and 4 MiB, and it waits for its listener.
+    const session = container.session(['dd', 'if=all', 'bs=16384']);
+    const first = session.exec();
+    first.acknowledging = false;
+    await first.hold();
+    const [folder = ''] = container.leftovers;
+    const path = (name: string): string => join(container.folder, 'tmp', folder, name);
+    const until = async (name: string, wanted: string): Promise<void> => {
+      while (readFileSync(path(name), 'latin1') !== wanted) await new Promise((resolve) => setTimeout(resolve, 10));
+    };
+    await until('out.end', `${6 * MIB}\n`);
+    while (session.received.out < 6 * MIB) await session.wakeup();
+    first.send(holderWords.got({ out: MIB, err: 0 }));
+    await until('map', `1 0 2 ${MIB} ${2 * MIB} ${6 * MIB}\n`);
+    first.cut();
+    session.lose(MIB);
+    const second = session.exec();
+    await second.hold();
+    while (session.received.out < 2 * MIB) await session.wakeup();
+    second.child.stdout?.pause();
+    await until('map', `2 ${6 * MIB} 3 ${2 * MIB} ${6 * MIB}\n`);
+    // A pipe's fill of it waits for the second.
+    while ((statSync(path('out.4'), { throwIfNoEntry: false })?.size ?? 0) < 65536) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    second.child.stdout?.resume();
+    t.equal(await second.finish(), 0);
+    t.equal(session.received.out, expected.length);
+    t.ok(Buffer.concat(session.output.out).equals(expected), 'every byte once, in order');
+  },
+  SHELLS,
+);
 
 stories('much of both outputs at once, over a cut: kept apart, every byte once', async (t, container) => {
   const session = container.session(['sh', '-c', 'seq 60000 & seq 70000 >&2; wait']);

@@ -95,6 +95,12 @@ export class LocalSession {
     wake();
   }
 
+  /** What came of stdout behind so many bytes was still on its way when its call was cut. */
+  lose(from: number): void {
+    this.output.out.splice(0, Infinity, Buffer.concat(this.output.out).subarray(0, from));
+    this.received.out = from;
+  }
+
   text(stream: OutputName = 'out'): string {
     return Buffer.concat(this.output[stream]).toString('latin1');
   }

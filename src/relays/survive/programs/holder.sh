@@ -604,6 +604,13 @@ catch_up() {
       end=$2
     else
       end=$(($1 + $(wc -c <$chunk || echo 0)))
+      # Whose it is was told before anything was written to it, and maybe after the map was read.
+      known=$listener
+      read_map
+      [ "$listener" = "$known" ] || {
+        catch_up
+        return
+      }
     fi
     [ -e "turn.$turn" ] || return
     if [ "$sent" -lt "$end" ]; then
