@@ -349,7 +349,8 @@ stories(
   'whoever reads on for a client that has left does not mind the signal that told it to',
   async (t, container) => {
     const [go, done] = [join(container.folder, 'go'), join(container.folder, 'done')];
-    const waiting = `until [ -e ${go} ]; do sleep 0.1; done; seq 100000; echo $? > ${done}`;
+    // What has been reading already goes with the next that is written.
+    const waiting = `until [ -e ${go} ]; do echo; sleep 0.1; done; seq 100000; echo $? > ${done}`;
     const session = container.session(['sh', '-c', waiting], { stdin: false });
     const exec = session.exec();
     const { program } = await exec.hold();

@@ -6,7 +6,7 @@ export type ToolSet = 'debian' | 'python' | 'script' | 'busybox' | 'bash' | 'non
 
 const FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin'];
 
-function find(name: string): string {
+export function findProgram(name: string): string {
   // Not what stands first on a developer's PATH: a version manager's shim needs more than itself.
   const path = FOLDERS.map((folder) => join(folder, name)).find(existsSync);
   if (path === undefined) throw new Error(`no ${name} in ${FOLDERS.join(', ')}: .ci/run installs what tests need`);
@@ -54,12 +54,12 @@ export function toolPath(folder: string, set: ToolSet, extra: readonly string[] 
   if (existsSync(path)) return path;
   mkdirSync(path, { recursive: true });
   if (set === 'busybox') {
-    for (const applet of APPLETS) symlinkSync(find('busybox'), join(path, applet));
+    for (const applet of APPLETS) symlinkSync(findProgram('busybox'), join(path, applet));
   } else {
     const { sh, tools } = SETS[set];
-    if (sh !== undefined) symlinkSync(find(sh), join(path, 'sh'));
-    for (const tool of tools) symlinkSync(find(tool), join(path, tool));
+    if (sh !== undefined) symlinkSync(findProgram(sh), join(path, 'sh'));
+    for (const tool of tools) symlinkSync(findProgram(tool), join(path, tool));
   }
-  for (const tool of extra) if (!existsSync(join(path, tool))) symlinkSync(find(tool), join(path, tool));
+  for (const tool of extra) if (!existsSync(join(path, tool))) symlinkSync(findProgram(tool), join(path, tool));
   return path;
 }

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import {
   bootstrapScript,
   HolderDecoder,
@@ -12,19 +13,32 @@ import {
   type OutputName,
   openingBytes,
 } from '../../src/relays/survive/holder-frames.js';
-import { type ToolSet, toolPath } from './container-tools.js';
+import { findProgram, type ToolSet, toolPath } from './container-tools.js';
 
 /** An argument is bytes, of which Node passes on only those that are UTF-8. */
 export type Argument = string | Buffer;
+
+const FIRST_PROCESS = fileURLToPath(new URL('first-process.py', import.meta.url));
 
 /** A folder that stands for a container: programs run in it with a PATH, a HOME and a TMPDIR of its own. */
 export class LocalContainer {
   readonly folder: string;
   readonly path: string;
   readonly #env: Record<string, string>;
+  readonly #orphans: string | undefined;
 
-  constructor(folder: string, set: ToolSet, o: { env?: Record<string, string>; extra?: readonly string[] } = {}) {
+  constructor(
+    folder: string,
+    set: ToolSet,
+    o: {
+      env?: Record<string, string>;
+      extra?: readonly string[];
+      /** Whether note is taken of processes that are left to the container's first one. */
+      countsOrphans?: boolean;
+    } = {},
+  ) {
     this.folder = join(folder, `container-${set}`);
+    this.#orphans = o.countsOrphans ? join(folder, 'orphans') : undefined;
     this.path = toolPath(folder, set, o.extra);
     mkdirSync(join(this.folder, 'tmp'), { recursive: true, mode: 0o700 });
     this.#env = { PATH: this.path, HOME: this.folder, TMPDIR: join(this.folder, 'tmp'), ...o.env };
@@ -45,8 +59,17 @@ export class LocalContainer {
 
   spawn(command: readonly Argument[]): ChildProcess {
     const [file = '', ...args] = command.every((word) => typeof word === 'string') ? command : inOctal(command);
+    const whole = [join(this.path, file), ...args];
+    const [program = '', ...rest] =
+      this.#orphans === undefined ? whole : [findProgram('python3'), '-I', FIRST_PROCESS, this.#orphans, ...whole];
     // As a container runtime: a session of its own, no terminal.
-    return spawn(join(this.path, file), args, { cwd: this.folder, env: this.#env, detached: true, stdio: 'pipe' });
+    return spawn(program, rest, { cwd: this.folder, env: this.#env, detached: true, stdio: 'pipe' });
+  }
+
+  /** The names of processes whose parent ended before them, and which have ended since. */
+  get orphans(): string[] {
+    if (this.#orphans === undefined || !existsSync(this.#orphans)) return [];
+    return readFileSync(this.#orphans, 'latin1').trimEnd().split('\n');
   }
 }
 

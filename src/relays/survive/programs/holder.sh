@@ -13,6 +13,8 @@
 #   fin             that it is all over
 # A folder without the file `kept` is being given up.
 #
+# Whoever ends waits for what it has started: of what is left to a container's first process, many never hear the end.
+#
 # After the line `hold` the exec call's stdout is the command's, byte for byte, and its stderr has the words: no process is
 # started for what is written, which is what costs a shell its time. `tee` writes it to a file first, and then to
 # live.TURN, from where a `cat` of the streamer takes it. A file is of READS reads, or of CHUNK bytes where much is written;
@@ -29,7 +31,7 @@ CHUNK=4194304 READS=64 CHUNKS=32 BEHIND=4194304
 newline='
 '
 # Bytes are characters, and numbers are said in English. The environment may hold anything under the other names.
-LC_ALL=C child= child_born= parent= parent_born= nap= pump= pump_born=
+LC_ALL=C child= child_born= parent= parent_born= pump= pump_born=
 say() { printf '%s\n' "$*" >&4; }
 answer() { printf '%s\n' "$*" >&5; }
 
@@ -155,10 +157,13 @@ prepare() {
   [ -e kept ] || eval "$when_told"
 }
 
-# Becomes what reads on for nobody. Who hangs up tells it once more, and must not leave the command without a reader.
+# Becomes what reads on for nobody, once what has been started for files is over: dd, which may read still, with the next
+# that it reads. Who hangs up tells it once more, and must not leave the command without a reader.
 drain() {
   trap '' TERM
-  exec cat <&5 6>&- 7>&-
+  exec 6>&- 7>&-
+  wait
+  exec cat <&5
 }
 
 # Reads the command's stdout from 5. Arguments, from here on, are where the files begin that are kept, the first of them
@@ -226,7 +231,7 @@ pump_out() {
     [ -e kept ] || break
     if [ "$size" = 0 ]; then
       exec 6>&- 7>&-
-      wait $ready
+      wait
       return
     fi
     at=$((at + size))
@@ -299,12 +304,13 @@ feed() {
 
 # Looks after a daemon that does not come back.
 watch() {
-  idle=0 last=
-  trap 'kill $nap; exit 0' TERM
+  # Of the shell that has started this one, at first.
+  idle=0 last= before=$!
+  trap '[ "$!" = "$before" ] || { kill $!; wait $!; }; exit 0' TERM
   while :; do
     sleep 5 &
-    nap=$!
-    wait $nap
+    wait $!
+    before=$!
     # Somebody has removed the folder: nobody can come any more.
     [ -e kept ] || { hang_up; break; }
     find_terminal
@@ -355,10 +361,13 @@ run() (
     export SHELL=/bin/sh cgp_folder="$folder"
     exec 9<"$folder/run" <"$folder/in" >&3 3>&-
     cd "$here"
-    exec script -qefc '{ stty echo; { echo "$$ $PPID"; tty; } >"$cgp_folder/who"
+    # Whoever hangs up meanwhile has removed `kept` before.
+    exec script -qefc 'trap "" HUP
+      { stty echo; { echo "$$ $PPID"; tty; } >"$cgp_folder/who"
       read -r rows columns <"$cgp_folder/size" && stty rows "$rows" cols "$columns"; } 2>/dev/null
+      trap - HUP
       [ -e "$cgp_folder/kept" ] || exit
-      eval "$(cat <&9)"' /dev/null
+      . /proc/self/fd/9' /dev/null
   fi
   [ "$want_in" = 1 ] && exec <"$folder/in"
   [ "$want_out" = 1 ] && exec >&3 3>&-
@@ -531,7 +540,10 @@ end_own() {
     taker=$!
     [ "$taker" != "$before" ] || taker=
   fi
-  [ -z "$taker" ] || kill -KILL "$taker"
+  [ -z "$taker" ] || {
+    kill -KILL "$taker"
+    wait "$taker"
+  }
   exit
 }
 
@@ -546,6 +558,7 @@ take() {
   find_newest
   [ "$newest" = "$turn" ] || {
     kill -KILL $taker
+    wait $taker
     tell grown
     exit
   }
