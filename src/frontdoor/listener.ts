@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as http from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CodedError, systemCode } from '../base/errors.js';
 import { shortId } from '../base/short-id.js';
@@ -68,18 +68,26 @@ export function listen(options: ListenOptions): Promise<Listener> {
     socket.on('close', () => sockets.delete(socket));
     speakHttp(tls === undefined ? socket : tls.encrypt(socket));
   });
-  serve(server, options.handlers, speakHttp);
+  const turns = new Turns();
+  serve(server, turns, options.handlers, speakHttp);
   return new Promise((resolve, reject) => {
     server.once('error', (error) => reject(portError(error, options)));
+    const closeIdle = (): void => {
+      // Node takes a connection for idle whose client has yet to read the rest of an answer that is whole.
+      if (!turns.isSending) server.closeIdleConnections();
+    };
     const close = (): Promise<void> =>
       new Promise((closed) => {
         // Node keeps a connection whose last request ends after `close` open for its keep-alive time.
-        const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
-        server.close(() => {
+        const sweep = setInterval(closeIdle, SWEEP_MS);
+        // Not the HTTP server's own: that would close what it takes for idle.
+        NetServer.prototype.close.call(server, () => {
           clearInterval(sweep);
+          // What else it has running.
+          server.close();
           closed();
         });
-        server.closeIdleConnections();
+        closeIdle();
       });
     const onListening = (): void => {
       resolve({
@@ -107,8 +115,12 @@ function ownConnectionListener(server: http.Server): (socket: Duplex) => void {
 }
 
 /** `readAgain`: takes a socket as if it had just connected. */
-function serve(server: http.Server, handlers: ListenerHandlers, readAgain: (socket: Duplex) => void): void {
-  const turns = new Turns();
+function serve(
+  server: http.Server,
+  turns: Turns,
+  handlers: ListenerHandlers,
+  readAgain: (socket: Duplex) => void,
+): void {
   server.on('request', (request, response) => turns.take(response, () => handlers.request(request, response)));
   server.on('checkContinue', (request, response) => {
     // Whoever is answered before it was asked for its body may send it or not: the next request needs a new connection.

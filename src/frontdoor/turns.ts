@@ -8,6 +8,13 @@ import type { Duplex } from 'node:stream';
 export class Turns {
   /** The last answer of each connection that is not over. */
   readonly #last = new WeakMap<Duplex, { readonly response: ServerResponse; begun: boolean }>();
+  /** Those whose turn has come. */
+  readonly #answers = new Set<ServerResponse>();
+
+  /** Whether an answer is whole whose client has yet to read the rest of it. */
+  get isSending(): boolean {
+    return [...this.#answers].some((response) => response.writableEnded && !response.writableFinished);
+  }
 
   /** Calls `begin` when the answer's turn has come; never for a client that has left. */
   take(response: ServerResponse, begin: () => void): void {
@@ -17,9 +24,11 @@ export class Turns {
     this.#last.set(socket, turn);
     response.once('close', () => {
       if (this.#last.get(socket) === turn) this.#last.delete(socket);
+      this.#answers.delete(response);
     });
     after(previous?.response, socket, () => {
       turn.begun = true;
+      this.#answers.add(response);
       begin();
     });
   }

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { connect as connectPlain } from 'node:net';
+import type { ServerResponse } from 'node:http';
+import { connect as connectPlain, type Socket } from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { type CertificatePair, createAuthority, issueServerCertificate } from '../../../src/base/certificates.js';
@@ -34,7 +35,7 @@ async function client({ port }: Listener, o: ConnectionOptions = {}): Promise<TL
   return socket;
 }
 
-async function get(socket: TLSSocket, path = '/'): Promise<string> {
+async function get(socket: Socket, path = '/'): Promise<string> {
   socket.write(`GET ${path} HTTP/1.1\r\nHost: here\r\n\r\n`);
   return String((await once(socket, 'data'))[0]);
 }
@@ -131,3 +132,43 @@ t.test('idle connections do not hold a close up, and none is left by a destroy',
   await Promise.all(ends);
   t.pass('all have ended');
 });
+
+for (const [spoken, encrypted] of [
+  ['TLS', true],
+  ['plain HTTP', false],
+] as const) {
+  t.test(`a close waits for a client that reads slowly, over ${spoken}: it gets all of its answer`, async (t) => {
+    const body = Buffer.alloc(16 * 1024 * 1024, 'x');
+    let answer: ServerResponse | undefined;
+    const listener = await listen({
+      address: '127.0.0.1',
+      port: 0,
+      ...(encrypted ? { tls: new ServerTls(await certificate()) } : {}),
+      handlers: {
+        request: (request, response) => {
+          if (request.url === '/slow') answer = response;
+          response.end(request.url === '/slow' ? body : '');
+        },
+        upgrade: (_request, socket) => void socket.destroy(),
+      },
+    });
+    t.teardown(() => listener.destroy());
+    const open = async (): Promise<Socket> => {
+      if (encrypted) return client(listener);
+      const socket = connectPlain(listener.port, '127.0.0.1');
+      await once(socket, 'connect');
+      return socket;
+    };
+    const [idle, slow] = [await open(), await open()];
+    await get(idle);
+    slow.write('GET /slow HTTP/1.1\r\nHost: here\r\n\r\n');
+    await once(slow, 'readable');
+    t.match(answer, { writableEnded: true, writableFinished: false });
+    const closed = listener.close();
+    let received = 0;
+    for await (const chunk of slow) received += (chunk as Buffer).length;
+    t.ok(received > body.length, `${received} bytes`);
+    await Promise.all([closed, once(idle.on('error', () => {}).resume(), 'close')]);
+    t.pass('and the connections are closed');
+  });
+}
