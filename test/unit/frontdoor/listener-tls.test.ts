@@ -164,11 +164,11 @@ for (const [spoken, encrypted] of [
     slow.write('GET /slow HTTP/1.1\r\nHost: here\r\n\r\n');
     await once(slow, 'readable');
     t.match(answer, { writableEnded: true, writableFinished: false });
-    const closed = listener.close();
+    const closed = Promise.all([listener.close(), once(idle.on('error', () => {}).resume(), 'close')]);
     let received = 0;
     for await (const chunk of slow) received += (chunk as Buffer).length;
     t.ok(received > body.length, `${received} bytes`);
-    await Promise.all([closed, once(idle.on('error', () => {}).resume(), 'close')]);
+    await closed;
     t.pass('and the connections are closed');
   });
 }
