@@ -1,5 +1,3 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { holderWords } from '../../src/relays/survive/holder-frames.js';
 import type { ToolSet } from '../support/container-tools.js';
@@ -63,22 +61,6 @@ stories('input, its end, and cuts', async (t, container) => {
   t.equal(await exec.finish(), 0);
 });
 
-stories('a cut in the middle of a piece of input, of which nobody tells the call', async (t, container) => {
-  const session = container.session(['sh', '-c', 'wc -c']);
-  const first = session.exec();
-  await first.hold();
-  const piece = Buffer.alloc(30_000, 'x');
-  first.send(holderWords.input(first.program, 0, piece).subarray(0, 20_000));
-  first.cut({ halfOpen: true });
-  const second = session.exec();
-  t.equal((await second.hold()).taken, 0);
-  second.input(0, piece);
-  second.send(holderWords.endOfInput(piece.length));
-  t.equal(await second.finish(), 0);
-  t.match(session.text(), /30000/);
-  await first.exited;
-});
-
 stories('another call takes over from one that does not know that it is cut', async (t, container) => {
   const session = container.session(['sh', '-c', 'echo a; read -r b; echo $b']);
   const first = session.exec();
@@ -108,24 +90,6 @@ stories('a client that leaves while its command writes', async (_t, container) =
   exec.send(holderWords.leave(0));
   await session.over();
 });
-
-for (const set of SETS) {
-  t.test(`${set}: what a command leaves behind that does not read its input is all that is left`, async (t) => {
-    const container = new LocalContainer(t.testdir({}), set, { countsOrphans: true });
-    const ready = join(container.folder, 'ready');
-    const leaves = `exec 3<&0; sleep 2 <&3 >&- 2>&- & read -r a; until [ -e ${ready} ]; do sleep 0.1; done; exit 0`;
-    const session = container.session(['sh', '-c', leaves]);
-    const exec = session.exec();
-    const { program } = await exec.hold();
-    // More than a pipe takes.
-    for (let sent = 0; sent < 128 * 1024; sent += 32 * 1024) {
-      exec.send(holderWords.input(program, sent, Buffer.alloc(32 * 1024, 'x\n')));
-    }
-    writeFileSync(ready, '');
-    t.equal(await exec.finish(), 0);
-    t.strictSame(container.orphans, ['sleep']);
-  });
-}
 
 stories(
   'a terminal, cut and ended',

@@ -31,7 +31,7 @@ CHUNK=4194304 READS=64 CHUNKS=32 BEHIND=4194304
 newline='
 '
 # Bytes are characters, and numbers are said in English. The environment may hold anything under the other names.
-LC_ALL=C child= child_born= parent= parent_born= owned= pump= pump_born=
+LC_ALL=C child= child_born= parent= parent_born= pump= pump_born=
 say() { printf '%s\n' "$*" >&4; }
 answer() { printf '%s\n' "$*" >&5; }
 
@@ -267,31 +267,6 @@ pump_err() {
   rm -f err.$number
 }
 
-# Runs a program, with 3 as its input, that does not outlive who is told to end meanwhile.
-own() {
-  # Of the shell that has started this one, at first.
-  before=$! owned=next
-  trap end_own TERM
-  "$@" <&3 &
-  owned=$!
-  wait $owned
-  owned=
-  trap - TERM
-}
-
-# Ends what has been started, also when it has just been.
-end_own() {
-  if [ "$owned" = next ]; then
-    owned=$!
-    [ "$owned" != "$before" ] || owned=
-  fi
-  [ -z "$owned" ] || {
-    kill -KILL "$owned"
-    wait "$owned"
-  }
-  exit
-}
-
 # Writes input to the command, at 5. What comes again after a cut is known by its offset.
 feed() {
   taken=0 old= olds=0
@@ -312,7 +287,7 @@ feed() {
           while [ $known -gt 0 ]; do what=${what#????} known=$((known - 1)); done
           printf "$what" >&5
         else
-          if [ $known -gt 0 ]; then own tail -c +$((known + 1)) "$what"; else own cat "$what"; fi >&5
+          if [ $known -gt 0 ]; then tail -c +$((known + 1)) "$what"; else cat "$what"; fi >&5
           # A process for each would cost as much as the writing.
           : >"$what"
           old="$old $what" olds=$((olds + 1))
@@ -426,7 +401,7 @@ hold() {
     pumping="$pumping $!"
   }
   exec 5<&-
-  (exec 3<&0 4>&-; if [ "$want_in" = 1 ]; then exec 5>in; else exec 5>/dev/null; fi; feed) &
+  (exec 3>&- 4>&-; if [ "$want_in" = 1 ]; then exec 5>in; else exec 5>/dev/null; fi; feed) &
   feeding=$!
   (exec 3>&- 4>&-; watch) &
   watching=$!
@@ -480,7 +455,7 @@ hear() {
         number=$((number + 1))
         block=$b
         [ $((b % 65536)) != 0 ] || block=65536
-        own dd bs="$block" count=$((b / block)) iflag=fullblock of=in.$turn.$number
+        dd bs="$block" count=$((b / block)) iflag=fullblock of=in.$turn.$number <&3
         # The end of a line behind it: it is whole.
         read -r word <&3 || { rm -f in.$turn.$number; break; }
         echo "in $a $b in.$turn.$number" >&7
@@ -559,23 +534,36 @@ read_map() {
   while [ -e map ] && ! read -r listener since number starts <map; do [ -e kept ] || return; done
 }
 
+# Ends what take has started, also when it has just been started.
+end_own() {
+  if [ "$taker" = next ]; then
+    taker=$!
+    [ "$taker" != "$before" ] || taker=
+  fi
+  [ -z "$taker" ] || {
+    kill -KILL "$taker"
+    wait "$taker"
+  }
+  exit
+}
+
 # A process that takes from 9, until it ends, or who comes next ends it.
 take() {
   # Of the shell that has started this one, at first: it is hear, which has yet to hang up.
   before=$!
-  owned=next
+  taker=next
   "$@" <&9 >&4 &
-  owned=$!
-  name_in "taker.$turn" $owned
+  taker=$!
+  name_in "taker.$turn" $taker
   find_newest
   [ "$newest" = "$turn" ] || {
-    kill -KILL $owned
-    wait $owned
+    kill -KILL $taker
+    wait $taker
     tell grown
     exit
   }
-  wait $owned
-  owned=
+  wait $taker
+  taker=
 }
 
 # Ends what takes for a streamer, whether that one still lives or not.
@@ -587,6 +575,7 @@ end_taker() {
 
 # All of stdout from here on.
 carry() {
+  taker=
   trap end_own TERM
   [ -p "live.$turn" ] && exec 9<>"live.$turn" && take cat
   echo lost >&6
@@ -594,6 +583,7 @@ carry() {
 
 # Tells that something has come out of an older live.TURN.
 ring() {
+  taker=
   trap end_own TERM
   [ -p "live.$1" ] && exec 9<>"live.$1" 4>/dev/null || return
   while [ -p "live.$1" ] && [ -e "turn.$turn" ]; do
