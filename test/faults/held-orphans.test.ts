@@ -61,6 +61,16 @@ stories('input, its end, and cuts', async (t, container) => {
   t.equal(await exec.finish(), 0);
 });
 
+stories('a command that ends before its input', async (t, container) => {
+  for (let round = 0; round < 3; round++) {
+    const exec = container.session(['sh', '-c', 'read -r a; sleep 0.2; exit 5']).exec();
+    const { program } = await exec.hold();
+    const piece = Buffer.alloc(64 * 1024, 'x\n');
+    for (let n = 0; n < 16; n++) exec.send(holderWords.input(program, n * piece.length, piece));
+    t.equal(await exec.finish(), 5);
+  }
+});
+
 stories('another call takes over from one that does not know that it is cut', async (t, container) => {
   const session = container.session(['sh', '-c', 'echo a; read -r b; echo $b']);
   const first = session.exec();

@@ -413,7 +413,8 @@ hold() {
   rm -f who
   # What it has left behind may write on.
   [ -n "$pumping" ] && wait $pumping
-  kill $feeding
+  # Whoever still writes to it finds that it has ended.
+  echo left >&7
   if [ -e kept ]; then
     read -r out_end <out.end
     read -r err_end <err.end
@@ -423,6 +424,13 @@ hold() {
     read -r word <&6
   fi
   kill $watching
+  # One that feeds for much longer does so for what the command has left behind, which does not read.
+  for try in 1 2 3 4 5 6 7 8 9 10; do
+    birth $feeding
+    [ -n "$born" ] || break
+    sleep 0.1 || sleep 1
+  done
+  kill $feeding
   wait $watching $feeding $sweeping
   refuse=
   [ ! -e .refuse ] || read -r refuse <.refuse
