@@ -2,32 +2,16 @@ import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
 import { processTree } from '../../src/emulator/pods/process-tree.js';
 import { holderWords } from '../../src/relays/survive/holder-frames.js';
-import type { ToolSet } from '../support/container-tools.js';
-import { LocalContainer } from '../support/local-exec.js';
+import { containerStories } from '../support/container-stories.js';
+import type { LocalContainer } from '../support/local-exec.js';
 
 /** Each gives another holder: Perl, Python, and the shell as dash, busybox and bash. */
 const SETS = ['debian', 'python', 'script', 'busybox', 'bash'] as const;
 const SHELLS = ['script', 'busybox', 'bash'] as const;
 
-// Most of a story is waiting for processes to start, or to end.
-t.jobs = 5;
-
-function stories(
-  name: string,
-  tell: (t: Test, container: LocalContainer) => Promise<void>,
-  sets: readonly ToolSet[] = SETS,
-): void {
-  for (const set of sets) {
-    t.test(`${set}: ${name}`, { buffered: true }, async (t) => {
-      const container = new LocalContainer(t.testdir({}), set);
-      await tell(t, container);
-      t.strictSame(container.leftovers, [], 'no folder is left');
-    });
-  }
-}
+const stories = containerStories(SETS);
 
 stories('stdout and stderr apart, input, exit code', async (t, container) => {
   const session = container.session(['sh', '-c', 'read a; echo "out $a"; echo err >&2; exit 3']);

@@ -1,29 +1,11 @@
-import t, { type Test } from 'tap';
 import { holderWords } from '../../src/relays/survive/holder-frames.js';
-import type { ToolSet } from '../support/container-tools.js';
-import { LocalContainer } from '../support/local-exec.js';
+import { containerStories } from '../support/container-stories.js';
 
 const SETS = ['debian', 'python', 'script', 'busybox', 'bash'] as const;
 const WITH_TERMINALS = ['debian', 'python', 'script', 'bash'] as const;
 
-// Most of a story is waiting for processes to start, or to end.
-t.jobs = 5;
-
 /** A first process that hears of nobody's end but its own children's is what most containers have. */
-function stories(
-  name: string,
-  tell: (t: Test, container: LocalContainer) => Promise<void>,
-  sets: readonly ToolSet[] = SETS,
-): void {
-  for (const set of sets) {
-    t.test(`${set}: ${name}: nothing is left to the container’s first process`, { buffered: true }, async (t) => {
-      const container = new LocalContainer(t.testdir({}), set, { countsOrphans: true });
-      await tell(t, container);
-      t.strictSame(container.leftovers, [], 'no folder');
-      t.strictSame(container.orphans, [], 'no process');
-    });
-  }
-}
+const stories = containerStories(SETS, { countsOrphans: true });
 
 stories(
   'a daemon that does not come back',

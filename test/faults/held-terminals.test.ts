@@ -3,10 +3,11 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { processTree } from '../../src/emulator/pods/process-tree.js';
 import type { HolderOpening } from '../../src/relays/survive/holder-frames.js';
 import { holderWords } from '../../src/relays/survive/holder-frames.js';
+import { containerStories } from '../support/container-stories.js';
 import { LocalContainer, type LocalExec, type LocalSession } from '../support/local-exec.js';
 
 /** What gives the terminal: Perl, Python, and `script` under dash and bash. */
@@ -14,18 +15,7 @@ const SETS = ['debian', 'python', 'script', 'bash'] as const;
 const TTY: Partial<HolderOpening> = { tty: true, stderr: false };
 const SHELL = ['bash', '--norc', '--noprofile', '-i'];
 
-// Most of a story is waiting for processes to start, or to end.
-t.jobs = 5;
-
-function stories(name: string, tell: (t: Test, container: LocalContainer) => Promise<void>): void {
-  for (const set of SETS) {
-    t.test(`${set}: ${name}`, { buffered: true }, async (t) => {
-      const container = new LocalContainer(t.testdir({}), set, { env: { PS1: '> ' } });
-      await tell(t, container);
-      t.strictSame(container.leftovers, [], 'no folder is left');
-    });
-  }
-}
+const stories = containerStories(SETS, { env: { PS1: '> ' } });
 
 /** A person at a terminal, whose connection can be cut. */
 class Person {

@@ -20,6 +20,14 @@ export type Argument = string | Buffer;
 
 const FIRST_PROCESS = fileURLToPath(new URL('first-process.py', import.meta.url));
 
+export interface ContainerOptions {
+  readonly env?: Record<string, string>;
+  /** Programs of this machine that are in it, too. */
+  readonly extra?: readonly string[];
+  /** Whether note is taken of processes that are left to the container's first one. */
+  readonly countsOrphans?: boolean;
+}
+
 /** A folder that stands for a container: programs run in it with a PATH, a HOME and a TMPDIR of its own. */
 export class LocalContainer {
   readonly folder: string;
@@ -27,16 +35,7 @@ export class LocalContainer {
   readonly #env: Record<string, string>;
   readonly #orphans: string | undefined;
 
-  constructor(
-    folder: string,
-    set: ToolSet,
-    o: {
-      env?: Record<string, string>;
-      extra?: readonly string[];
-      /** Whether note is taken of processes that are left to the container's first one. */
-      countsOrphans?: boolean;
-    } = {},
-  ) {
+  constructor(folder: string, set: ToolSet, o: ContainerOptions = {}) {
     this.folder = join(folder, `container-${set}`);
     this.#orphans = o.countsOrphans ? join(folder, 'orphans') : undefined;
     this.path = toolPath(folder, set, o.extra);
