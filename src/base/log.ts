@@ -51,15 +51,45 @@ export const silentLogger: Logger = {
 
 /** `log` with `fields` on every line. Cheaper to make than a child, of which every request would need one. */
 export function withFields(log: Logger, fields: LogFields): Logger {
-  return {
-    trace: (more, message) => log.trace({ ...fields, ...more }, message),
-    debug: (more, message) => log.debug({ ...fields, ...more }, message),
-    info: (more, message) => log.info({ ...fields, ...more }, message),
-    warn: (more, message) => log.warn({ ...fields, ...more }, message),
-    error: (more, message) => log.error({ ...fields, ...more }, message),
-    child: (more) => withFields(log, { ...fields, ...more }),
-    isLevelEnabled: (level) => log.isLevelEnabled(level),
-  };
+  return new LoggerWithFields(log, fields);
+}
+
+class LoggerWithFields implements Logger {
+  readonly #log: Logger;
+  readonly #fields: LogFields;
+
+  constructor(log: Logger, fields: LogFields) {
+    this.#log = log;
+    this.#fields = fields;
+  }
+
+  trace(more: LogFields, message: string): void {
+    this.#log.trace({ ...this.#fields, ...more }, message);
+  }
+
+  debug(more: LogFields, message: string): void {
+    this.#log.debug({ ...this.#fields, ...more }, message);
+  }
+
+  info(more: LogFields, message: string): void {
+    this.#log.info({ ...this.#fields, ...more }, message);
+  }
+
+  warn(more: LogFields, message: string): void {
+    this.#log.warn({ ...this.#fields, ...more }, message);
+  }
+
+  error(more: LogFields, message: string): void {
+    this.#log.error({ ...this.#fields, ...more }, message);
+  }
+
+  child(more: LogFields): Logger {
+    return new LoggerWithFields(this.#log, { ...this.#fields, ...more });
+  }
+
+  isLevelEnabled(level: LogLevel): boolean {
+    return this.#log.isLevelEnabled(level);
+  }
 }
 
 /** `12:34:56.789 INFO  message key=value`, one line an event; `withDay` for what is read later. Throws for what is no JSON. */

@@ -51,6 +51,9 @@ interface HeldToken {
   readonly token: AccessToken;
   /** How long it was good for when it came; infinite where the source does not say. */
   readonly lifetimeMs: number;
+  /** With this much of it left a new one is fetched, and with this much it is not handed out where another can be had. */
+  readonly refreshMs: number;
+  readonly expiringMs: number;
   /** By the monotonic clock. */
   readonly fetchedAt: number;
   /** How many tokens Google had refused one after the other before this one. */
@@ -93,8 +96,8 @@ class CachedTokenSource implements TokenSource {
     const held = this.#held;
     const left = held === undefined ? 0 : this.#timeLeft(held);
     const pausing = this.#fetching === undefined && this.#o.clock.monotonic() < this.#retryAt;
-    if (held !== undefined && left > margins(held).expiringMs) {
-      if (left < margins(held).refreshMs && !pausing) {
+    if (held !== undefined && left > held.expiringMs) {
+      if (left < held.refreshMs && !pausing) {
         // Whoever asks next finds its outcome; a failure has been noted and logged.
         this.#refresh().catch(() => {});
       }
@@ -209,7 +212,13 @@ class CachedTokenSource implements TokenSource {
         );
       }
       this.#noteAccount(token.account);
-      this.#held = { token, lifetimeMs, fetchedAt: clock.monotonic(), refusalsBefore: this.#refusals };
+      this.#held = {
+        token,
+        lifetimeMs,
+        ...margins(lifetimeMs),
+        fetchedAt: clock.monotonic(),
+        refusalsBefore: this.#refusals,
+      };
       this.#refusals = 0;
       this.#failures = 0;
       this.#retryAt = 0;
@@ -254,7 +263,7 @@ function backOffMs(failures: number): number {
 }
 
 /** The margins before the end shrink with a short life, else a short-lived token would be replaced at every call. */
-function margins({ lifetimeMs }: HeldToken): { refreshMs: number; expiringMs: number } {
+function margins(lifetimeMs: number): { refreshMs: number; expiringMs: number } {
   return {
     refreshMs: Math.min(REFRESH_BEFORE_MS, lifetimeMs / 2),
     expiringMs: Math.min(EXPIRING_BEFORE_MS, lifetimeMs / 10),

@@ -29,7 +29,9 @@ export interface DaemonRecord {
 export class State {
   readonly folder: string;
   readonly #secret: Buffer;
-  readonly #tokens = new Map<string, string>();
+  /** By membership. */
+  readonly #membershipTokens = new Map<string, string>();
+  readonly #pathSecrets = new Map<string, string>();
 
   private constructor(folder: string, secret: Buffer) {
     this.folder = folder;
@@ -62,8 +64,8 @@ export class State {
   get tokens(): LocalTokens {
     return {
       hub: this.#derive('hub'),
-      ofMembership: (name) => this.#derive(`membership:${name}`),
-      pathSecretOf: (name) => this.#derive(`path:${name}`),
+      ofMembership: (name) => derivedOnce(this.#membershipTokens, name, () => this.#derive(`membership:${name}`)),
+      pathSecretOf: (name) => derivedOnce(this.#pathSecrets, name, () => this.#derive(`path:${name}`)),
     };
   }
 
@@ -157,13 +159,17 @@ export class State {
   }
 
   #derive(purpose: string): string {
-    let token = this.#tokens.get(purpose);
-    if (token === undefined) {
-      token = createHmac('sha256', this.#secret).update(purpose).digest('base64url');
-      this.#tokens.set(purpose, token);
-    }
-    return token;
+    return createHmac('sha256', this.#secret).update(purpose).digest('base64url');
   }
+}
+
+function derivedOnce(known: Map<string, string>, name: string, derive: () => string): string {
+  let token = known.get(name);
+  if (token === undefined) {
+    token = derive();
+    known.set(name, token);
+  }
+  return token;
 }
 
 function covers(leaf: CertificatePair, authority: CertificatePair, address: string): boolean {

@@ -7,12 +7,12 @@ import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream';
 import { parse } from 'yaml';
 import { describeError, UsageError } from '../base/errors.js';
-import { type FlatHeaders, withoutHeaders } from '../base/flat-headers.js';
+import { type FlatHeaders, HeaderNames, withoutHeaders } from '../base/flat-headers.js';
 import { failureStatus } from '../kubernetes/status.js';
 import type { CallContext, ClusterBackend } from './cluster-backend.js';
 
 /** Hop-by-hop, and Host, which is the real cluster's. */
-const NOT_FORWARDED: ReadonlySet<string> = new Set([
+const NOT_FORWARDED = new HeaderNames([
   'host',
   'connection',
   'keep-alive',

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
-import { headerTokens, withoutHeaders } from '../base/flat-headers.js';
+import { HeaderNames, headerTokens, withoutHeaders } from '../base/flat-headers.js';
 
 /** A kind of HTTP and no stream: Java's client offers it with every request that goes without TLS. */
 const DECLINED = 'h2c';
-const OF_THE_OFFER = new Set(['upgrade', 'http2-settings', 'connection']);
+const OF_THE_OFFER = new HeaderNames(['upgrade', 'http2-settings', 'connection']);
 
 /** Whether all that the client wants to upgrade to is better answered as if it had not asked, which HTTP allows. */
 export function declinesUpgrade({ rawHeaders, httpVersion }: IncomingMessage): boolean {

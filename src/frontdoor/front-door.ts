@@ -270,7 +270,8 @@ export class FrontDoor {
 
   #membershipRequest({ served }: Endpoint, target: string, call: InboundRequest): void {
     const { request, response, askForBody } = call;
-    this.#count(response, served, target);
+    const api = parseApiRequest(target);
+    this.#count(response, served, api.kind);
     this.#guard(
       (id) => {
         this.#assertAllowed(call, served, { target, upgrade: false });
@@ -278,11 +279,12 @@ export class FrontDoor {
           id,
           served,
           target,
+          api,
           log: callLog(this.#o.log, id, served),
           request,
           response,
           leaving: this.#leaving.signal,
-          ...(askForBody === undefined ? {} : { askForBody }),
+          askForBody,
         }).catch((error: unknown) => {
           this.#o.log.error({ id }, `request relay: ${describeError(error)}`);
           response.destroy();
@@ -330,14 +332,14 @@ export class FrontDoor {
     return lookAtHeld(this.#o.tools, (name) => this.#endpoints.get(name)?.served);
   }
 
-  #count(response: ServerResponse, served: ServedMembership, target: string): void {
+  #count(response: ServerResponse, served: ServedMembership, kind: ApiRequestKind): void {
     const { onAnswered, tools } = this.#o;
     if (onAnswered === undefined) return;
     const began = tools.clock.monotonic();
-    response.once('close', () =>
+    response.on('close', () =>
       onAnswered({
         membership: served.membership.alias,
-        kind: parseApiRequest(target).kind,
+        kind,
         ...(response.headersSent ? { status: response.statusCode } : {}),
         ms: tools.clock.monotonic() - began,
       }),

@@ -14,7 +14,7 @@ export function assertLocalCaller(headers: FlatHeaders): void {
   if (hosts.length !== 1 || host === undefined) {
     throw refusal('host-missing', 400, 'BadRequest', 'exactly one Host header is needed');
   }
-  if (!isLoopbackHost(host)) {
+  if (!LOOPBACK_HOST.test(host)) {
     throw refusal(
       'host-not-local',
       403,
@@ -43,7 +43,7 @@ export function assertLocalCredential(headers: FlatHeaders, tokens: readonly str
       'no bearer token: use the kubeconfig that the daemon wrote (connect-gateway-proxy kubeconfig), which needs no auth plugin',
     );
   }
-  const match = values.length === 1 ? /^bearer +([^\s]+)$/i.exec(values[0] ?? '') : null;
+  const match = values.length === 1 ? BEARER.exec(values[0] ?? '') : null;
   const given = match?.[1];
   // Every candidate is compared, so that the time taken tells nothing.
   const accepted = given !== undefined && tokens.map((token) => equalInConstantTime(given, token)).includes(true);
@@ -72,10 +72,8 @@ function isOriginOf(host: string, origin: string): boolean {
   return [`https://${own}`, `http://${own}`].includes(origin.toLowerCase());
 }
 
-function isLoopbackHost(host: string): boolean {
-  const name = host.toLowerCase().replace(/:\d+$/, '');
-  return name === 'localhost' || name === '[::1]' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
-}
+const BEARER = /^bearer +([^\s]+)$/i;
+const LOOPBACK_HOST = /^(?:localhost|\[::1\]|127\.\d{1,3}\.\d{1,3}\.\d{1,3})(?::\d+)?$/i;
 
 function refusal(code: string, status: number, reason: string, message: string): CodedError {
   return new CodedError({ code, message: `connect-gateway-proxy: ${message}`, answer: { status, reason } });

@@ -22,7 +22,7 @@ export class Turns {
     const turn = { response, begun: false };
     const previous = this.#last.get(socket);
     this.#last.set(socket, turn);
-    response.once('close', () => {
+    response.on('close', () => {
       if (this.#last.get(socket) === turn) this.#last.delete(socket);
       this.#answers.delete(response);
     });

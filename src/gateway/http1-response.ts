@@ -1,4 +1,4 @@
-import type { FlatHeaders } from '../base/flat-headers.js';
+import { type FlatHeaders, HeaderNames } from '../base/flat-headers.js';
 
 /** Whether and for how long the connection of a response may carry another request. */
 export interface Reuse {
@@ -123,12 +123,13 @@ export class Http1Response {
   }
 
   #readHead(block: Buffer): void {
-    const [statusLine = '', ...lines] = block.toString('latin1').split('\r\n');
-    const match = STATUS_LINE.exec(statusLine);
+    const text = block.toString('latin1');
+    const lineEnd = text.indexOf('\r\n');
+    const match = STATUS_LINE.exec(lineEnd === -1 ? text : text.slice(0, lineEnd));
     if (match === null) throw malformed('its status line is none');
     const [, minor = '', code = '', statusText = ''] = match;
     const status = Number(code);
-    const headers = readFields(lines);
+    const headers = lineEnd === -1 ? [] : readFields(text.slice(lineEnd + 2));
     if (status < 200) {
       if (status === 101) throw malformed('it switches protocols unasked');
       if (++this.#informational > MAX_INFORMATIONAL) throw malformed('it never comes to its point');
@@ -163,7 +164,7 @@ export class Http1Response {
     }
     this.#trailerBytes += block.length;
     if (this.#trailerBytes > MAX_HEAD_BYTES) throw malformed('its trailers are too long');
-    this.#trailers.push(...readFields([block.toString('latin1')]));
+    this.#trailers.push(...readFields(block.toString('latin1')));
   }
 
   #finish(): void {
@@ -179,28 +180,43 @@ const HEAD_END = Buffer.from('\r\n\r\n');
 const LINE_END = Buffer.from('\r\n');
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d{2})(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
-const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** No control character: a bare CR or LF is a line's end to some readers. */
-const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+/**
+ * Lines of a name and a value. No space in a name, and no line that continues the one before: forms by which proxies were
+ * once tricked. No control character in a value: a bare CR or LF is a line's end to some readers.
+ */
+const FIELDS =
+  /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*)*$/;
 /** 2 ** 48 bytes are more than any body has; numbers are exact up to 2 ** 53. */
 const CHUNK_SIZE = /^([0-9a-fA-F]{1,12})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/;
 
-function readFields(lines: readonly string[]): string[] {
+/** Throws where a line is none. */
+function readFields(text: string): string[] {
+  if (!FIELDS.test(text)) throw malformed('a header line is none');
   const fields: string[] = [];
-  for (const line of lines) {
-    const colon = line.indexOf(':');
-    const value = line.slice(colon + 1);
-    // A name with a space, or a line that continues the one before: forms by which proxies were once tricked.
-    if (colon < 1 || !NAME.test(line.slice(0, colon)) || !VALUE.test(value)) throw malformed('a header line is none');
-    fields.push(line.slice(0, colon), trimmed(value));
+  for (let at = 0; at < text.length; ) {
+    const found = text.indexOf('\r\n', at);
+    const end = found === -1 ? text.length : found;
+    const colon = text.indexOf(':', at);
+    fields.push(text.slice(at, colon), trimmed(text, colon + 1, end));
+    at = end + 2;
   }
   return fields;
 }
 
 /** Of the white space that HTTP knows; `trim` takes bytes of the value that are none. */
-function trimmed(value: string): string {
-  return value.replace(/^[ \t]+/, '').replace(/[ \t]+$/, '');
+function trimmed(text: string, from: number, to: number): string {
+  let start = from;
+  let end = to;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
 }
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+const FRAMING = new HeaderNames(['transfer-encoding', 'content-length', 'connection', 'keep-alive']);
 
 interface Framing {
   chunked: boolean;
@@ -219,8 +235,10 @@ function framingOf(headers: FlatHeaders): Framing {
     idleSeconds: undefined,
   };
   for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] as string;
+    if (!FRAMING.has(name)) continue;
     const value = headers[i + 1] as string;
-    switch ((headers[i] as string).toLowerCase()) {
+    switch (name.toLowerCase()) {
       case 'transfer-encoding':
         if (value.toLowerCase() !== 'chunked' || framing.chunked) throw malformed(`its transfer encoding is ${value}`);
         framing.chunked = true;

@@ -83,6 +83,16 @@ interface Waiting {
   readonly go: () => void;
 }
 
+/** What a client has had, as it counted at that time. */
+interface Had {
+  amount: number;
+  at: number;
+}
+
+function remaining({ amount, at }: Had, now: number): number {
+  return amount * 0.5 ** ((now - at) / HALF_LIFE_MS);
+}
+
 /** The requests of one project. */
 class Line {
   readonly project: QuotaProject;
@@ -92,7 +102,7 @@ class Line {
   readonly #perMs: number;
   /** In the order of arrival. */
   #waiting: Waiting[] = [];
-  readonly #had = new WeakMap<object, { amount: number; at: number }>();
+  readonly #had = new WeakMap<object, Had>();
   readonly #seconds = new SecondCounts();
   #tokens: number;
   #filledAt: number;
@@ -169,12 +179,18 @@ class Line {
     this.#tokens--;
     this.#turns++;
     this.#seconds.add(now);
-    this.#had.set(client, { amount: this.#amountOf(client, now) + 1, at: now });
+    const had = this.#had.get(client);
+    if (had === undefined) {
+      this.#had.set(client, { amount: 1, at: now });
+    } else {
+      had.amount = remaining(had, now) + 1;
+      had.at = now;
+    }
   }
 
   #amountOf(client: object, now: number): number {
     const had = this.#had.get(client);
-    return had === undefined ? 0 : had.amount * 0.5 ** ((now - had.at) / HALF_LIFE_MS);
+    return had === undefined ? 0 : remaining(had, now);
   }
 
   #schedule(now: number): void {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type FlatHeaders, headerTokens, headerValue, withoutHeaders } from '../base/flat-headers.js';
+import { type FlatHeaders, HeaderNames, headerTokens, headerValue, withoutHeaders } from '../base/flat-headers.js';
 import type { ResponseSink, UpstreamCall, UpstreamRequest } from './upstream-call.js';
 
 type Send = (request: UpstreamRequest, sink: ResponseSink) => UpstreamCall;
@@ -14,7 +14,7 @@ const JOINABLE_BYTES = 8 * 1024 * 1024;
  * Say who asks in which program, not what for: requests that differ in nothing else are the same. Every other header,
  * Authorization and Impersonate-* among them, sets requests apart.
  */
-const NOT_TELLING_APART = new Set([
+const NOT_TELLING_APART = new HeaderNames([
   'user-agent',
   'if-none-match',
   'kubectl-command',
@@ -23,8 +23,8 @@ const NOT_TELLING_APART = new Set([
   'traceparent',
   'tracestate',
 ]);
-const CONDITIONAL = new Set(['if-none-match']);
-const OF_THE_BODY = new Set(['content-length', 'content-encoding', 'transfer-encoding', 'content-type']);
+const CONDITIONAL = new HeaderNames(['if-none-match']);
+const OF_THE_BODY = new HeaderNames(['content-length', 'content-encoding', 'transfer-encoding', 'content-type']);
 
 interface Entry {
   readonly etag: string;
@@ -111,8 +111,8 @@ export class SharedReads {
 function keyOf({ address, target, headers }: UpstreamRequest): string {
   const pairs: string[] = [];
   for (let i = 0; i + 1 < headers.length; i += 2) {
-    const name = (headers[i] as string).toLowerCase();
-    if (!NOT_TELLING_APART.has(name)) pairs.push(`${name}: ${headers[i + 1]}`);
+    const name = headers[i] as string;
+    if (!NOT_TELLING_APART.has(name)) pairs.push(`${name.toLowerCase()}: ${headers[i + 1]}`);
   }
   // A stable sort by name alone would keep repeats in order; by the whole line it merely tells more requests apart.
   const words = JSON.stringify([address.origin, target, pairs.sort()]);
@@ -230,7 +230,7 @@ class Flight implements ResponseSink {
     if (status === 304 && entry !== undefined) {
       // What it says of itself now counts, what it says of a body that it does not send does not.
       const fresh = [
-        ...entry.headers.filter((_, i) => OF_THE_BODY.has((entry.headers[i - (i % 2)] as string).toLowerCase())),
+        ...entry.headers.filter((_, i) => OF_THE_BODY.has(entry.headers[i - (i % 2)] as string)),
         ...withoutHeaders(headers, OF_THE_BODY),
       ];
       if (headerValue(fresh, 'etag') === undefined) fresh.push('ETag', entry.etag);

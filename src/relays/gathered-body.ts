@@ -9,6 +9,13 @@ const MAX_SPARE = 8;
 
 const spare: Buffer[] = [];
 
+/** A copy of one piece is a string: Node sends it together with the head, and has no memory to make for it. */
+function writeCopy(response: ServerResponse, pieces: readonly Buffer[], length: number): boolean {
+  const [piece] = pieces;
+  if (pieces.length === 1 && piece !== undefined) return response.write(piece.toString('latin1'), 'latin1');
+  return response.write(Buffer.concat(pieces, length));
+}
+
 /**
  * Writes a body whose bytes are lent: each is copied, small ones into memory of their own, and large bodies into a few slabs
  * that are used again and again, each written as one. A slab holds what comes while the one before it is being written.
@@ -31,7 +38,7 @@ export class GatheredBody {
     for (const piece of pieces) length += piece.length;
     const gathers = this.#slab !== undefined || this.#slabsUnderWay > 0;
     if (!gathers && length < AT_ONCE_BYTES) {
-      return length === 0 ? !response.writableNeedDrain : response.write(Buffer.concat(pieces, length));
+      return length === 0 ? !response.writableNeedDrain : writeCopy(response, pieces, length);
     }
     for (const piece of pieces) this.#gather(piece);
     this.#flushSoon();

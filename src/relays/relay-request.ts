@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { CodedError, describeError } from '../base/errors.js';
-import { type FlatHeaders, headerValues, withoutHeaders } from '../base/flat-headers.js';
+import { type FlatHeaders, HeaderNames, headerValues, withoutHeaders } from '../base/flat-headers.js';
 import type { AccessToken } from '../credentials/token-source.js';
 import { isConnectionLost, isStreamLost, unreachable } from '../gateway/http-upstream.js';
 import { Redial } from '../gateway/redial.js';
 import type { RequestBody, UpstreamCall } from '../gateway/upstream-call.js';
 import type { ApiRequest, ApiRequestKind } from '../kubernetes/api-request.js';
-import { isBackground, parseApiRequest } from '../kubernetes/api-request.js';
+import { isBackground } from '../kubernetes/api-request.js';
 import { statusOfError } from '../kubernetes/status.js';
 import { chooseContinuation } from './choose-continuation.js';
 import type { Continuation } from './continuation.js';
@@ -27,7 +27,7 @@ const NO_HEAD_DEADLINE: ReadonlySet<ApiRequestKind> = new Set(['watch', 'log', '
 /** Repeating these changes nothing, so that one repeat after a lost connection or a refused token is invisible. */
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-const ENCODING = new Set(['accept-encoding']);
+const ENCODING = new HeaderNames(['accept-encoding']);
 
 /** A stream that has stayed for this long without a head was cut, not refused: a quiet log has none before its first line. */
 const SILENT_STREAM_MS = 1000;
@@ -39,12 +39,14 @@ const QUOTA_REPEATS = 6;
 export async function relayRequest(
   tools: RelayTools,
   call: RelayCall & {
+    /** What the target asks for. */
+    readonly api: ApiRequest;
     readonly request: IncomingMessage;
     readonly response: ServerResponse;
     /** Aborts when the daemon begins to stop. */
     readonly leaving?: AbortSignal;
     /** The client waits for this before it sends its body (`Expect: 100-continue`). */
-    readonly askForBody?: () => void;
+    readonly askForBody?: (() => void) | undefined;
   },
 ): Promise<void> {
   const relay = new RequestRelay(tools, call);
@@ -68,7 +70,7 @@ class RequestRelay {
   /** The answer has ended where its body had not. */
   #broken = false;
   /** Ends the present attempt when the client leaves. */
-  #onLeave = (): void => {};
+  #onLeave = ignore;
   readonly #startedAt: number;
   #current: UpstreamCall | undefined;
   #session: Session | undefined;
@@ -78,7 +80,7 @@ class RequestRelay {
     this.#tools = tools;
     this.#call = call;
     this.#body = new GatheredBody(call.response);
-    this.#api = parseApiRequest(call.target);
+    this.#api = call.api;
     this.#startedAt = tools.clock.monotonic();
     const { headers } = call.request;
     this.#hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
@@ -153,7 +155,8 @@ class RequestRelay {
   #upstreamHeaders(): FlatHeaders {
     const { rawHeaders } = this.#call.request;
     // What lasts may travel by HTTP/2, where a connection has no headers.
-    const headers = [...requestHeaders(rawHeaders), ...(this.#isLasting() ? [] : trailersWish(rawHeaders))];
+    const headers = requestHeaders(rawHeaders);
+    if (!this.#isLasting()) headers.push(...trailersWish(rawHeaders));
     return this.#continuation === undefined ? headers : withoutHeaders(headers, ENCODING);
   }
 
@@ -253,7 +256,7 @@ class RequestRelay {
 
   #attempt(options: { token: AccessToken; headers: FlatHeaders; mayRefresh: boolean }): Promise<AttemptEnd> {
     const { served, request, target } = this.#call;
-    const headers = [...options.headers, ...credentialHeaders(served, options.token, options.headers)];
+    const headers = options.headers.concat(credentialHeaders(served, options.token, options.headers));
     assertWithinHeaderLimit(headers);
     return new Promise((resolve) => {
       const sink = new ResponseRelay({
@@ -275,7 +278,10 @@ class RequestRelay {
           this.#broken = true;
         },
         abort: () => this.#current?.abort(),
-        settle: resolve,
+        settle: (end) => {
+          this.#onLeave = ignore;
+          resolve(end);
+        },
       });
       this.#whenLeft(() => resolve({ kind: 'ended' }));
       this.#current = this.#tools.http.send(
@@ -339,6 +345,8 @@ class RequestRelay {
     );
   }
 }
+
+const ignore = (): void => {};
 
 function leavingError(reason: unknown): CodedError {
   return new CodedError({

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { CodedError, describeError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
-import { headerValue, withoutHeaders } from '../base/flat-headers.js';
+import { HeaderNames, headerValue, withoutHeaders } from '../base/flat-headers.js';
 import type { UpgradeAnswer } from '../gateway/upgrade-upstream.js';
 import { dialUpgrade } from '../gateway/upgrade-upstream.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
@@ -145,8 +145,8 @@ export async function relayRefusal(
   });
 }
 
-const LENGTH = new Set(['content-length']);
-const TRAILER = new Set(['trailer']);
+const LENGTH = new HeaderNames(['content-length']);
+const TRAILER = new HeaderNames(['trailer']);
 
 /** Upstream's answer as it is, however long its body, of which `begun` has been read. */
 async function passOn(call: UpgradeCall, { status, headers, body }: RefusedAnswer, begun: Uint8Array): Promise<void> {

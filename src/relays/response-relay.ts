@@ -1,5 +1,5 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http';
-import { type FlatHeaders, headerValue, withoutHeaders } from '../base/flat-headers.js';
+import { type FlatHeaders, HeaderNames, headerValue, withoutHeaders } from '../base/flat-headers.js';
 import { passesUnread } from '../gateway/failure.js';
 import type { ResponseSink } from '../gateway/upstream-call.js';
 import type { ApiRequest } from '../kubernetes/api-request.js';
@@ -194,12 +194,13 @@ export class ResponseRelay implements ResponseSink {
     response.sendDate = false;
     // What the client gets of a continued body has another length.
     const own = this.#continuation === undefined ? headers : withoutHeaders(headers, LENGTH);
-    const fit = trailersFit(status, own, response) ? own : withoutHeaders(own, TRAILER);
-    response.writeHead(status, statusText, responseHeaders(fit));
-    // The head of a quiet watch must not wait for its first event, but a body that is already here may share its record.
-    setImmediate(() => {
-      if (!response.writableEnded && !response.destroyed) response.flushHeaders();
-    });
+    const passed = responseHeaders(own);
+    response.writeHead(
+      status,
+      statusText,
+      trailersFit(status, passed, response) ? passed : withoutHeaders(passed, TRAILER),
+    );
+    flushSoon(response);
   }
 
   #finish(end: AttemptEnd): void {
@@ -208,13 +209,26 @@ export class ResponseRelay implements ResponseSink {
   }
 }
 
-const LENGTH = new Set(['content-length']);
-const TRAILER = new Set(['trailer']);
+const LENGTH = new HeaderNames(['content-length']);
+const TRAILER = new HeaderNames(['trailer']);
 
 /** Node throws at trailers that are announced where there is no chunked body for them to follow. */
 function trailersFit(status: number, headers: FlatHeaders, { req }: ServerResponse): boolean {
+  if (headerValue(headers, 'trailer') === undefined) return true;
   const hasBody = req.method !== 'HEAD' && status !== 204 && status !== 304;
-  return hasBody && req.httpVersion === '1.1' && headerValue(responseHeaders(headers), 'content-length') === undefined;
+  return hasBody && req.httpVersion === '1.1' && headerValue(headers, 'content-length') === undefined;
+}
+
+let begun: ServerResponse[] = [];
+
+/** The head of a quiet watch must not wait for its first event, but a body that is already here may share its record. */
+function flushSoon(response: ServerResponse): void {
+  if (begun.push(response) > 1) return;
+  setImmediate(() => {
+    const responses = begun;
+    begun = [];
+    for (const one of responses) if (!one.writableEnded && !one.destroyed) one.flushHeaders();
+  });
 }
 
 function pairs(headers: FlatHeaders): [string, string][] {

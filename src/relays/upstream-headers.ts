@@ -1,6 +1,6 @@
 import { CodedError } from '../base/errors.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
-import { headerTokens, headerValue, withoutHeaders } from '../base/flat-headers.js';
+import { HeaderNames, headerTokens, headerValue, withoutHeaders } from '../base/flat-headers.js';
 
 /** RFC 9110 7.6.1 and its predecessors: meant for the next hop only. */
 const HOP_BY_HOP = [
@@ -17,10 +17,10 @@ const HOP_BY_HOP = [
 /** Never sent to Google: the local credential, a browser's cookies, and what the upstream connection sets itself. */
 const LOCAL_ONLY = ['authorization', 'cookie', 'cookie2', 'host', 'expect', 'http2-settings'];
 
-const REMOVED_FROM_REQUESTS = new Set([...HOP_BY_HOP, ...LOCAL_ONLY]);
-const REMOVED_FROM_RESPONSES = new Set([...HOP_BY_HOP, 'alt-svc']);
+const REMOVED_FROM_REQUESTS = new HeaderNames([...HOP_BY_HOP, ...LOCAL_ONLY]);
+const REMOVED_FROM_RESPONSES = new HeaderNames([...HOP_BY_HOP, 'alt-svc']);
 /** RFC 9110 6.5.1: fields that frame, route or authorize a message mean nothing, or mischief, behind its body. */
-const REMOVED_FROM_TRAILERS = new Set([
+const REMOVED_FROM_TRAILERS = new HeaderNames([
   ...HOP_BY_HOP,
   ...LOCAL_ONLY,
   'content-encoding',
@@ -31,7 +31,7 @@ const REMOVED_FROM_TRAILERS = new Set([
   'trailer',
 ]);
 
-const LENGTH = new Set(['content-length']);
+const LENGTH = new HeaderNames(['content-length']);
 
 /** Google refuses requests whose headers exceed this, and adds the caller's groups to them on its way. */
 const HEADER_LIMIT_BYTES = 8 * 1024;
@@ -52,7 +52,7 @@ export function requestHeaders(raw: FlatHeaders): string[] {
       });
     }
   }
-  return withoutHeaders(raw, removing(REMOVED_FROM_REQUESTS, named));
+  return withoutHeaders(raw, withNamed(REMOVED_FROM_REQUESTS, named));
 }
 
 /** Of what a client says about its own connection, the one wish that can be granted on both. */
@@ -63,6 +63,7 @@ export function trailersWish(raw: FlatHeaders): string[] {
 
 /** Trailers as they go on, either way; nobody says there who is asking. */
 export function trailersToPass(raw: FlatHeaders): string[] {
+  if (raw.length === 0) return [];
   const kept = withoutHeaders(raw, REMOVED_FROM_TRAILERS);
   return kept.filter((_, i) => !(kept[i - (i % 2)] as string).toLowerCase().startsWith('impersonate-'));
 }
@@ -75,7 +76,7 @@ export function isEncoded(headers: FlatHeaders): boolean {
 
 /** An upstream response's headers as they go to the client. */
 export function responseHeaders(raw: FlatHeaders): string[] {
-  const kept = withoutHeaders(raw, removing(REMOVED_FROM_RESPONSES, connectionNamed(raw)));
+  const kept = withoutHeaders(raw, withNamed(REMOVED_FROM_RESPONSES, connectionNamed(raw)));
   // RFC 9112 6.3: of a body that came in chunks no other length is true.
   return headerValue(raw, 'transfer-encoding') === undefined ? kept : withoutHeaders(kept, LENGTH);
 }
@@ -84,9 +85,9 @@ function connectionNamed(raw: FlatHeaders): string[] {
   return headerTokens(raw, 'connection').map((token) => token.toLowerCase());
 }
 
-function removing(always: ReadonlySet<string>, named: readonly string[]): ReadonlySet<string> {
-  const special = named.filter((name) => !always.has(name) && name !== 'upgrade' && name !== 'close');
-  return special.length === 0 ? always : new Set([...always, ...special]);
+/** `Connection` names headers, and what shall become of the connection. */
+function withNamed(always: HeaderNames, named: readonly string[]): HeaderNames {
+  return named.length === 0 ? always : always.and(named.filter((name) => name !== 'upgrade' && name !== 'close'));
 }
 
 /** Throws a CodedError (431) that names the longest header when `headers` would exceed Google's limit. */

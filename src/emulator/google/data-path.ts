@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../../base/clock.js';
 import { sleep } from '../../base/clock.js';
 import { describeError } from '../../base/errors.js';
-import { headerTokens, headerValue, withoutHeaders } from '../../base/flat-headers.js';
+import { HeaderNames, headerTokens, headerValue, withoutHeaders } from '../../base/flat-headers.js';
 import type { Logger } from '../../base/log.js';
 import { parseApiRequest } from '../../kubernetes/api-request.js';
 import type { Caller } from '../cluster-backend.js';
@@ -22,6 +22,7 @@ import type { Tokens } from './tokens.js';
 
 /** Google's limit on the headers of a request, the caller's groups included. */
 const HEADER_LIMIT_BYTES = 8 * 1024;
+const AUTHORIZATION = new HeaderNames(['authorization']);
 const METHODS: ReadonlySet<string> = new Set(['GET', 'POST', 'PUT', 'PATCH', 'DELETE']);
 
 export interface DataPathParts {
@@ -243,7 +244,7 @@ function isWebSocket(request: IncomingMessage): boolean {
 /** Google's credential ends at the gateway; what else the client sent goes on as it stands. */
 function stripAuthorization(request: IncomingMessage): void {
   delete request.headers.authorization;
-  request.rawHeaders = withoutHeaders(request.rawHeaders, new Set(['authorization']));
+  request.rawHeaders = withoutHeaders(request.rawHeaders, AUTHORIZATION);
 }
 
 export function refuse(socket: Duplex, answer: Answer): void {

@@ -254,3 +254,53 @@ t.test('an origin is warmed once, and not while it is', async (t) => {
   at.client.warm(address);
   await (await at.dials.next()).fail();
 });
+
+t.test('a connection ends that has carried nothing for 50 s, however long it has been in use', async (t) => {
+  const at = await scene(t);
+  const first = at.send('/0');
+  await (await at.dials.next()).succeed();
+  const { socket, answer } = await at.arrivals.next();
+  answer();
+  await first.result;
+  for (const target of ['/1', '/2', '/3']) {
+    at.clock.advance(49_000);
+    const next = at.send(target);
+    const arrival = await at.arrivals.next();
+    t.equal(arrival.socket, socket);
+    arrival.answer();
+    t.equal(await next.result, target);
+  }
+  const closed = once(socket, 'close');
+  at.clock.advance(50_000);
+  await closed;
+  await (await at.dials.next()).succeed();
+  const last = at.send('/last');
+  (await at.arrivals.next()).answer();
+  t.equal(await last.result, '/last', 'over the one that has taken its place');
+});
+
+t.test('while an exchange is under way its connection is not idle', async (t) => {
+  const at = await withIdle(t);
+  const slow = at.send('/slow');
+  const arrival = await at.arrivals.next();
+  at.clock.advance(10 * 60_000);
+  arrival.answer();
+  t.equal(await slow.result, '/slow');
+  const next = at.send('/next');
+  const { socket, answer } = await at.arrivals.next();
+  t.equal(socket, arrival.socket);
+  answer();
+  t.equal(await next.result, '/next');
+});
+
+t.test('who leaves in the turn in which it asked has asked nothing', async (t) => {
+  const at = await withIdle(t);
+  const [a, b] = [at.send('/a'), at.send('/b')];
+  a.abort();
+  await (await at.dials.next()).succeed();
+  const arrival = await at.arrivals.next();
+  t.equal(arrival.target, '/b');
+  arrival.answer();
+  t.equal(await b.result, '/b');
+  t.equal(at.arrivals.length, 0);
+});

@@ -20,7 +20,9 @@ class SlowResponse {
   destroyed = false;
   writableEnded = false;
 
-  write(bytes: Buffer, callback?: (error?: Error) => void): boolean {
+  write(data: Buffer | string, last?: BufferEncoding | ((error?: Error) => void)): boolean {
+    const callback = typeof last === 'function' ? last : undefined;
+    const bytes = typeof data === 'string' ? Buffer.from(data, last as BufferEncoding) : data;
     this.writableLength += bytes.length;
     const write: Write = {
       get text() {
@@ -62,6 +64,9 @@ t.test('a small piece goes at once, and is none of the lent memory', async (t) =
   t.equal(response.take(), 'hello');
   lend('again');
   t.equal(response.take(), 'again');
+  const everyByte = String.fromCharCode(...Array.from({ length: 256 }, (_, byte) => byte));
+  lend(everyByte);
+  t.equal(response.take(), everyByte, 'nothing of it is read as text');
 });
 
 t.test('what is read in one turn of the event loop is one write', async (t) => {
