@@ -9,11 +9,13 @@ const out = join(root, 'dist');
 
 rmSync(out, { recursive: true, force: true });
 await build({
-  // The second one is part of the first. Named beside it, it is in a chunk of its own and no part of main.js: it finds the
-  // package's files from where it stands, and that is two folders below the package's, as in src.
+  // The others are parts of the first. Named beside it, they are in files of their own and no part of main.js: they find
+  // files from where they stand, the package's two folders above, or a program of its own beside them, as in src.
   entryPoints: {
     main: join(root, 'src/main.ts'),
     'commands/package-files': join(root, 'src/commands/package-files.ts'),
+    'base/certificates-apart': join(root, 'src/base/certificates-apart.ts'),
+    'base/certificates-child': join(root, 'src/base/certificates-child.ts'),
   },
   outdir: out,
   chunkNames: 'chunks/[name]-[hash]',

@@ -89,6 +89,24 @@ export async function issueServerCertificate(options: {
   return { certificate: certificate.toString('pem'), privateKey: await pemOfKey(keys.privateKey) };
 }
 
+/** A server certificate, and the authority that signs it. */
+export interface CertificateOrder {
+  /** One that is there already, or what a new one is to be. */
+  readonly authority: CertificatePair | { readonly commonName: string; readonly validDays: number };
+  readonly server: { readonly commonName: string; readonly hosts: readonly string[]; readonly validDays: number };
+  readonly now: number;
+}
+
+export interface MadeCertificates {
+  readonly authority: CertificatePair;
+  readonly server: CertificatePair;
+}
+
+export async function makeCertificates({ authority, server, now }: CertificateOrder): Promise<MadeCertificates> {
+  const signer = 'certificate' in authority ? authority : await createAuthority({ ...authority, now });
+  return { authority: signer, server: await issueServerCertificate({ ...server, authority: signer, now }) };
+}
+
 async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
   return await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
 }

@@ -1,7 +1,8 @@
 import { createHmac, randomBytes, X509Certificate } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CertificatePair, createAuthority, issueServerCertificate } from '../base/certificates.js';
+import type { CertificatePair } from '../base/certificates.js';
+import { makeCertificatesApart } from '../base/certificates-apart.js';
 import { describeError, systemCode, UsageError } from '../base/errors.js';
 import type { LocalTokens } from '../frontdoor/front-door.js';
 import { ensurePrivateFolder, writePrivateFile } from './files.js';
@@ -84,16 +85,14 @@ export class State {
     const authority = this.#readPair('ca', options.now);
     const leaf = authority === undefined ? undefined : this.#readPair('server', options.now);
     if (leaf !== undefined && authority !== undefined && covers(leaf, authority, options.address)) return leaf;
-    const signer = authority ?? (await this.#createAuthority(options.now));
-    const pair = await issueServerCertificate({
-      authority: signer,
-      commonName: 'connect-gateway-proxy',
-      hosts,
+    const made = await makeCertificatesApart({
+      authority: authority ?? { commonName: newAuthorityName(), validDays: AUTHORITY_DAYS },
+      server: { commonName: 'connect-gateway-proxy', hosts, validDays: LEAF_DAYS },
       now: options.now,
-      validDays: LEAF_DAYS,
     });
-    this.#writePair('server', pair);
-    return pair;
+    if (authority === undefined) this.#writePair('ca', made.authority);
+    this.#writePair('server', made.server);
+    return made.server;
   }
 
   readJson(name: string): unknown {
@@ -128,17 +127,6 @@ export class State {
     if (this.readDaemon()?.pid === pid) rmSync(this.path('daemon.json'), { force: true });
   }
 
-  async #createAuthority(now: number): Promise<CertificatePair> {
-    const authority = await createAuthority({
-      // The machine's own name would tell more than it helps.
-      commonName: `connect-gateway-proxy local CA ${randomBytes(4).toString('hex')}`,
-      now,
-      validDays: AUTHORITY_DAYS,
-    });
-    this.#writePair('ca', authority);
-    return authority;
-  }
-
   #readPair(name: string, now: number): CertificatePair | undefined {
     const certificate = readText(this.path(`${name}.pem`));
     const privateKey = readText(this.path(`${name}.key`));
@@ -161,6 +149,11 @@ export class State {
   #derive(purpose: string): string {
     return createHmac('sha256', this.#secret).update(purpose).digest('base64url');
   }
+}
+
+/** The machine's own name would tell more than it helps. */
+function newAuthorityName(): string {
+  return `connect-gateway-proxy local CA ${randomBytes(4).toString('hex')}`;
 }
 
 function derivedOnce(known: Map<string, string>, name: string, derive: () => string): string {

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { processTree } from '../../src/emulator/pods/process-tree.js';
 import { holderWords } from '../../src/relays/survive/holder-frames.js';
@@ -291,6 +291,9 @@ stories(
     t.match(frame, { kind: 'exit', code: 0 });
     second.send(holderWords.done);
     t.match(await second.next(), { kind: 'bye' });
+    const [folder = ''] = container.leftovers;
+    const pid = join(container.folder, 'tmp', folder, 'pid');
+    while (existsSync(pid)) await new Promise((resolve) => setTimeout(resolve, 10));
     const late = session.exec({ verb: 'start', turn: 1, received: { out: 0, err: 0 } });
     t.match(await late.next(), { kind: 'gone' });
     await late.exited;
