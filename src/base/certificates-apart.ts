@@ -24,10 +24,15 @@ export async function makeCertificatesApart(order: CertificateOrder, program = P
 
 function inProcess(program: string, order: CertificateOrder): Promise<MadeCertificates> {
   return new Promise((resolve, reject) => {
-    const child = execFile(process.execPath, [program], { timeout: PATIENCE_MS, windowsHide: true }, (error, stdout) => {
-      if (error !== null) reject(error);
-      else resolve(JSON.parse(stdout) as MadeCertificates);
-    });
+    const child = execFile(
+      process.execPath,
+      [program],
+      { timeout: PATIENCE_MS, windowsHide: true },
+      (error, stdout) => {
+        if (error !== null) reject(error);
+        else resolve(JSON.parse(stdout) as MadeCertificates);
+      },
+    );
     // What it has left unread is told by its exit code.
     child.stdin?.on('error', () => {});
     child.stdin?.end(JSON.stringify(order));

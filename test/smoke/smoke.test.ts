@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -55,7 +55,10 @@ t.test('usage errors exit with 2 and name the way out', async (t) => {
 });
 
 t.test('the demo: daemon, kubeconfig, commands beside it, and a clean end', async (t) => {
-  const demo = start(['demo'], env);
+  const programs = join(home, 'programs');
+  const note = join(home, 'note.cjs');
+  writeFileSync(note, `require('fs').appendFileSync(${JSON.stringify(programs)}, process.argv[1] + '\\n')`);
+  const demo = start(['demo'], { ...env, NODE_OPTIONS: `--require=${note}` });
   t.equal((await run(['wait'], env)).code, 0);
   while (!demo.output.includes('export KUBECONFIG=')) await once(demo.child.stdout ?? demo.child, 'data');
   for (const name of ['prod', 'edge-store', 'datacenter']) t.match(demo.output, new RegExp(`${name} .*https://127`));
@@ -69,6 +72,14 @@ t.test('the demo: daemon, kubeconfig, commands beside it, and a clean end', asyn
   const { output: kubeconfig } = await run(['kubeconfig'], env);
   t.equal(kubeconfig.trim(), join(stateDir, 'kubeconfig'));
   t.equal(statSync(kubeconfig.trim()).mode & 0o777, 0o600);
+
+  const certificates = join(process.cwd(), 'dist', 'base', 'certificates-child.js');
+  t.equal(
+    readFileSync(programs, 'utf8')
+      .split('\n')
+      .filter((program) => program === certificates).length,
+    1,
+  );
 
   const second = await run(['demo'], env);
   t.equal(second.code, 1);
