@@ -85,13 +85,19 @@ t.test('curl with the bearer token lists, watches over cuts, follows a log', { b
   const watching = follow(`${maps}?watch=true&fieldSelector=metadata.name%3Dtold-by-curl`);
   const numbers = (): number[] => watching.lines().map((line) => Number(JSON.parse(line).object.data.n));
   await watching.until(() => numbers().length === 1);
-  for (let n = 1; n <= 10; n++) {
-    const patch = write('PATCH', 'application/merge-patch+json', { data: { n: String(n) } });
+  let last = 0;
+  // A fast machine has made its ten before the first cut.
+  while (last < 10 || scene.cuts() === 0) {
+    const patch = write('PATCH', 'application/merge-patch+json', { data: { n: String(++last) } });
     t.equal(await curl(`${maps}/told-by-curl`, ...patch), '200');
   }
-  await watching.until(() => numbers().at(-1) === 10);
+  await watching.until(() => numbers().at(-1) === last);
   await watching.stop();
-  t.strictSame(numbers(), COUNTED.slice(0, 11), 'every change once, in order');
+  t.strictSame(
+    numbers(),
+    numbers().map((_number, index) => index),
+    'every change once, in order',
+  );
 
   const before = scene.cuts();
   const following = follow('/api/v1/namespaces/default/pods/two/log?container=main&follow=true');
