@@ -30,9 +30,7 @@ export interface DaemonRecord {
 export class State {
   readonly folder: string;
   readonly #secret: Buffer;
-  /** By membership. */
-  readonly #membershipTokens = new Map<string, string>();
-  readonly #pathSecrets = new Map<string, string>();
+  readonly #tokens = new Map<string, string>();
 
   private constructor(folder: string, secret: Buffer) {
     this.folder = folder;
@@ -65,8 +63,8 @@ export class State {
   get tokens(): LocalTokens {
     return {
       hub: this.#derive('hub'),
-      ofMembership: (name) => derivedOnce(this.#membershipTokens, name, () => this.#derive(`membership:${name}`)),
-      pathSecretOf: (name) => derivedOnce(this.#pathSecrets, name, () => this.#derive(`path:${name}`)),
+      ofMembership: (name) => this.#derive(`membership:${name}`),
+      pathSecretOf: (name) => this.#derive(`path:${name}`),
     };
   }
 
@@ -147,22 +145,18 @@ export class State {
   }
 
   #derive(purpose: string): string {
-    return createHmac('sha256', this.#secret).update(purpose).digest('base64url');
+    let token = this.#tokens.get(purpose);
+    if (token === undefined) {
+      token = createHmac('sha256', this.#secret).update(purpose).digest('base64url');
+      this.#tokens.set(purpose, token);
+    }
+    return token;
   }
 }
 
 /** The machine's own name would tell more than it helps. */
 function newAuthorityName(): string {
   return `connect-gateway-proxy local CA ${randomBytes(4).toString('hex')}`;
-}
-
-function derivedOnce(known: Map<string, string>, name: string, derive: () => string): string {
-  let token = known.get(name);
-  if (token === undefined) {
-    token = derive();
-    known.set(name, token);
-  }
-  return token;
 }
 
 function covers(leaf: CertificatePair, authority: CertificatePair, address: string): boolean {

@@ -33,11 +33,7 @@ export class Turns {
   take(response: ServerResponse, begin: () => void): void {
     const { socket } = response.req;
     if (!this.#last.has(socket)) {
-      // Nobody would take its entry away.
-      if (socket.closed) {
-        begin();
-        return;
-      }
+      if (socket.closed) return;
       socket.once('close', () => this.#last.delete(socket));
     }
     const previous = this.#unfinished(socket);

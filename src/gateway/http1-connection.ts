@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { atTurnEnd } from '../base/at-turn-end.js';
 import type { Clock } from '../base/clock.js';
 import type { FlatHeaders } from '../base/flat-headers.js';
 import { MovingDeadline } from '../base/moving-deadline.js';
@@ -63,6 +64,8 @@ export class Http1Connection implements Http1ResponseSink, Carrier {
   #response: Http1Response | undefined;
   /** Of the head, while an exchange waits for it; of the connection, while there is none. */
   readonly #deadline: MovingDeadline;
+  /** Waits for the end of this turn of the event loop. */
+  #unsent: UpstreamRequest | undefined;
   /** Whether all of the request has left, so that upstream reads what comes next as the next request. */
   #sent = true;
   #headSeen = false;
@@ -153,10 +156,19 @@ export class Http1Connection implements Http1ResponseSink, Carrier {
     this.#ended = { trailers, reuse };
   }
 
+  /** Lets the request leave that was made in this turn of the event loop. */
+  send(): void {
+    const request = this.#unsent;
+    if (request === undefined) return;
+    this.#unsent = undefined;
+    this.#socket.uncork();
+    if (this.usable) this.#requestSent(request);
+  }
+
   /** What the socket has read. Keeps nothing of it after the call. */
   read(chunk: Buffer): void {
-    if (this.#response === undefined) {
-      // Nobody has asked anything.
+    if (this.#response === undefined || this.#unsent !== undefined) {
+      // Nobody has asked anything: what the other side says can be no answer to what has not left yet.
       this.#socket.destroy();
       return;
     }
@@ -236,10 +248,10 @@ export class Http1Connection implements Http1ResponseSink, Carrier {
     if (body === null) {
       // Without it some servers wait for a body, or refuse the request (411).
       const wantsLength = !sized && (method === 'POST' || method === 'PUT' || method === 'PATCH');
+      this.#unsent = request;
       this.#socket.cork();
       this.#socket.write(`${head}${wantsLength ? 'Content-Length: 0\r\n' : ''}\r\n`, 'latin1');
-      uncorkSoon(this.#socket);
-      this.#requestSent(request);
+      sendSoon(this);
       return;
     }
     this.#sent = false;
@@ -315,20 +327,11 @@ const UNSAFE_IN_TARGET = /[^\x21-\x7e]/;
 const METHOD = /^[A-Z]+(?:-[A-Z]+)?$/i;
 const CONTENT_LENGTH = 'content-length';
 
-let corked: Socket[] = [];
-
 /**
  * What is asked in one turn of the event loop leaves together: first all is read, then all is written, and the other side
  * is woken once. With 16 clients at once that saves a tenth to a fifth of the CPU of a request.
  */
-function uncorkSoon(socket: Socket): void {
-  if (corked.push(socket) > 1) return;
-  setImmediate(() => {
-    const sockets = corked;
-    corked = [];
-    for (const one of sockets) one.uncork();
-  });
-}
+const sendSoon = atTurnEnd((connection: Http1Connection) => connection.send());
 
 function fieldLines(fields: FlatHeaders): string {
   let lines = '';

@@ -1,4 +1,5 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http';
+import { atTurnEnd } from '../base/at-turn-end.js';
 import { type FlatHeaders, HeaderNames, headerValue, withoutHeaders } from '../base/flat-headers.js';
 import { passesUnread } from '../gateway/failure.js';
 import type { ResponseSink } from '../gateway/upstream-call.js';
@@ -219,17 +220,10 @@ function trailersFit(status: number, headers: FlatHeaders, { req }: ServerRespon
   return hasBody && req.httpVersion === '1.1' && headerValue(headers, 'content-length') === undefined;
 }
 
-let begun: ServerResponse[] = [];
-
 /** The head of a quiet watch must not wait for its first event, but a body that is already here may share its record. */
-function flushSoon(response: ServerResponse): void {
-  if (begun.push(response) > 1) return;
-  setImmediate(() => {
-    const responses = begun;
-    begun = [];
-    for (const one of responses) if (!one.writableEnded && !one.destroyed) one.flushHeaders();
-  });
-}
+const flushSoon = atTurnEnd((response: ServerResponse) => {
+  if (!response.writableEnded && !response.destroyed) response.flushHeaders();
+});
 
 function pairs(headers: FlatHeaders): [string, string][] {
   const list: [string, string][] = [];

@@ -59,7 +59,7 @@ t.test('for a client that has left nothing begins', async (t) => {
   socket.emit('close');
   Object.assign(socket, { closed: true });
   take(turns, answer(socket), begun);
-  t.notOk(turns.isSending);
+  t.strictSame(begun, [a]);
 });
 
 t.test('an answer that is whole is sent until its client has read it, whoever waits behind it', async (t) => {

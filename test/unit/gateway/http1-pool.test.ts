@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { upstreamAddress } from '../../../src/gateway/address.js';
-import { createDialer } from '../../../src/gateway/dial.js';
+import { createDialer, type DialTarget } from '../../../src/gateway/dial.js';
 import { Http1Client } from '../../../src/gateway/http1-client.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { Queue } from '../../support/queue.js';
@@ -23,6 +23,8 @@ interface Dial {
 interface Scene {
   readonly client: Http1Client;
   readonly clock: FakeClock;
+  /** What the connections read goes there. */
+  readonly lent: readonly DialTarget['lend'][];
   readonly arrivals: Queue<Arrival>;
   /** Dials that wait for the test to say what becomes of them. */
   readonly dials: Queue<Dial>;
@@ -47,6 +49,7 @@ async function scene(t: Test): Promise<Scene> {
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const clock = new FakeClock();
+  const lent: DialTarget['lend'][] = [];
   const real = createDialer({ proxy: {} });
   const client = new Http1Client({
     clock,
@@ -68,6 +71,7 @@ async function scene(t: Test): Promise<Scene> {
           signal.addEventListener('abort', () => resolve(new Error('aborted')), { once: true });
         });
         try {
+          lent.push(target.lend);
           if (outcome === 'open') return await real.dial(target, signal);
           throw outcome;
         } finally {
@@ -87,6 +91,7 @@ async function scene(t: Test): Promise<Scene> {
     clock,
     arrivals,
     dials,
+    lent,
     send: (target, { method = 'GET' } = {}) => {
       let abort = (): void => {};
       const result = new Promise<string>((resolve) => {
@@ -303,4 +308,18 @@ t.test('who leaves in the turn in which it asked has asked nothing', async (t) =
   arrival.answer();
   t.equal(await b.result, '/b');
   t.equal(at.arrivals.length, 0);
+});
+
+t.test('what the other side says before a request has left is no answer to it', async (t) => {
+  const at = await withIdle(t);
+  const [read] = at.lent;
+  const sent = at.send('/asked');
+  read?.(Buffer.from('HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nlate'));
+  t.equal(await sent.result, 'ECONNRESET', 'as of a connection that was lost: a GET is asked once more');
+  await (await at.dials.next()).succeed();
+  const next = at.send('/next');
+  const arrival = await at.arrivals.next();
+  t.equal(arrival.target, '/next');
+  arrival.answer();
+  t.equal(await next.result, '/next');
 });
