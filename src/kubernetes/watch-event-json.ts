@@ -7,6 +7,14 @@ const CLOSE_BRACKET = 0x5d;
 const COMMA = 0x2c;
 const COLON = 0x3a;
 
+/**
+ * What a typed object begins with, in the order of the fields in meta.v1.ObjectMeta (captures/real-1.36/watch-pods-json.bin):
+ * a fifth of the time of a scan. Objects of a CustomResourceDefinition have their keys in the alphabet's order.
+ */
+const USUAL_BEGINNING =
+  /^\{"type":"([A-Z]+)","object":\{(?:"(?:kind|apiVersion)":"[\x20-\x21\x23-\x5b\x5d-\x7e]*",)*"metadata":\{(?:"(?:name|generateName|namespace|selfLink|uid)":"[\x20-\x21\x23-\x5b\x5d-\x7e]*",)*"resourceVersion":"([\x20-\x21\x23-\x5b\x5d-\x7e]*)"/;
+const USUAL_BYTES = 768;
+
 export interface JsonEventFacts {
   /** Empty where it is no event. */
   readonly type: string;
@@ -19,6 +27,8 @@ export interface JsonEventFacts {
  * SyntaxError where the line is no JSON object as far as it was read.
  */
 export function resourceVersionOfJsonEvent(line: Buffer): JsonEventFacts {
+  const [, usualType, usualVersion] = USUAL_BEGINNING.exec(line.toString('latin1', 0, USUAL_BYTES)) ?? [];
+  if (usualType !== undefined) return { type: usualType, resourceVersion: usualVersion };
   const scanner = new Scanner(line);
   scanner.assertObject();
   let type: string | undefined;

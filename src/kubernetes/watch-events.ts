@@ -124,7 +124,7 @@ function afterRun(begun: BegunEvent, { chunk, end, next }: { chunk: Buffer; end:
 /** However a server spaces its JSON, an event of another kind has one of these in its line. */
 const UNPLAIN_JSON = ['ERROR"', 'BOOKMARK"'].map((text) => Buffer.from(text));
 /** What is wanted of an event stands near its beginning: of a long one its first part is enough, and nothing is copied. */
-const ENOUGH_BYTES = 4096;
+const ENOUGH_BYTES = 1024;
 
 /** The resourceVersion of an event that begins with `begun` and ends with `end`; undefined where it is no plain one. */
 function plainJsonVersion(begun: Buffer, end: Buffer): string | undefined {
