@@ -168,7 +168,8 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
       if (wait === 0) server.emit('connection', tcp);
       else clock.after(wait, () => server.emit('connection', tcp));
     });
-    listener.listen(port, LOOPBACK);
+    // Google's front ends turn nobody away when a fleet's streams come again all at once.
+    listener.listen({ host: LOOPBACK, port, backlog: 4096 });
     await once(listener, 'listening');
     return listener;
   };

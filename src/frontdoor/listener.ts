@@ -42,8 +42,12 @@ export interface ListenOptions {
 /** Ours, not Google's: large enough to answer an over-long header with a Status that names it. */
 const MAX_HEADER_BYTES = 64 * 1024;
 const SWEEP_MS = 50;
-/** Of an inherited socket: all that connect during a restart wait in it. The kernel cuts it to its own limit. */
-const INHERITED_BACKLOG = 4096;
+/**
+ * All that connect in one turn of the event loop wait in it, and with an inherited socket all that connect during a restart:
+ * tools of hundreds of watches open them at once. Of what does not fit (Node's own is 511) the kernel lets some wait for a
+ * second and resets some. It cuts this to its own limit.
+ */
+const BACKLOG = 4096;
 
 const SERVER_OPTIONS = {
   maxHeaderSize: MAX_HEADER_BYTES,
@@ -102,8 +106,8 @@ export function listen(options: ListenOptions): Promise<Listener> {
       });
     };
     // With a descriptor Node takes the backlog from the second argument alone.
-    if (options.fd !== undefined) server.listen({ fd: options.fd }, INHERITED_BACKLOG, onListening);
-    else server.listen({ host: options.address, port: options.port }, onListening);
+    if (options.fd !== undefined) server.listen({ fd: options.fd }, BACKLOG, onListening);
+    else server.listen({ host: options.address, port: options.port, backlog: BACKLOG }, onListening);
   });
 }
 

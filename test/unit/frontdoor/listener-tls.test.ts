@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { connect as connectPlain, type Socket } from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
@@ -107,6 +108,30 @@ t.test('who does not get through the handshake is cut, and nobody else', async (
   t.match(await get(open, '/still'), /\/still true$/);
   t.match(await get(await client(listener), '/anew'), /\/anew true$/);
 });
+
+t.test(
+  'a thousand connections in one turn of the event loop: the kernel keeps them all, none waits or is reset',
+  { skip: process.platform === 'linux' ? false : 'the kernel tells of it in /proc' },
+  async (t) => {
+    const listener = await endpoint(t, new ServerTls(await certificate()));
+    const kernelsLimit = Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8'));
+    const count = Math.min(1000, kernelsLimit);
+    const sockets = Array.from({ length: count }, () => connectPlain(listener.port, '127.0.0.1'));
+    // Node connects in the ticks that these have asked for, and takes nothing from the listener before the next turn.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    t.equal(established(listener.port), count);
+    for (const socket of sockets) socket.destroy();
+  },
+);
+
+/** Connections to the port, whether they have been taken or wait for it. */
+function established(port: number): number {
+  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const rows = readFileSync('/proc/net/tcp', 'utf8')
+    .split('\n')
+    .map((row) => row.trim().split(/\s+/));
+  return rows.filter(([, address, , state]) => address === local && state === '01').length;
+}
 
 t.test('a client that half closes an upgraded connection has closed it', async (t) => {
   const listener = await endpoint(t, new ServerTls(await certificate()));
