@@ -1,6 +1,8 @@
 import { WebSocket } from 'ws';
+import type { Clock } from '../../base/clock.js';
 import type { RemoteProtocol } from '../../kubernetes/remote-command.js';
 import { chooseRemoteProtocol, fromBinaryMessage, toBinaryMessage } from '../../kubernetes/remote-command.js';
+import { ClientReadiness } from './client-readiness.js';
 
 export interface RemoteCommandClientHandlers {
   /** A channel byte and its payload, in whatever form they came. */
@@ -29,6 +31,8 @@ export interface RemoteCommandClient {
   resume(): void;
   /** Tells a client that is held back, and so cannot be answered, that this side is alive. */
   keepAlive(): void;
+  /** Resolves when all that was sent is on its way, as far as this side can hasten it. */
+  handedOn(): Promise<void>;
   /** After all that was sent. Over SPDY there are no codes: the streams end. */
   close(code: number, reason?: Buffer | string): void;
 }
@@ -37,10 +41,13 @@ export interface RemoteCommandClient {
 export class WebSocketCommandClient implements RemoteCommandClient {
   readonly protocol: RemoteProtocol;
   readonly #socket: WebSocket;
+  readonly #readiness: ClientReadiness;
   #handlers: RemoteCommandClientHandlers | undefined;
+  #closing = false;
 
-  constructor(socket: WebSocket) {
+  constructor({ socket, clock }: { socket: WebSocket; clock: Clock }) {
     this.#socket = socket;
+    this.#readiness = new ClientReadiness({ socket, clock });
     this.protocol = protocolOf(socket.protocol);
   }
 
@@ -49,7 +56,7 @@ export class WebSocketCommandClient implements RemoteCommandClient {
   }
 
   get isOpen(): boolean {
-    return this.#socket.readyState === WebSocket.OPEN;
+    return !this.#closing && this.#socket.readyState === WebSocket.OPEN;
   }
 
   get isPaused(): boolean {
@@ -57,7 +64,7 @@ export class WebSocketCommandClient implements RemoteCommandClient {
   }
 
   get bufferedAmount(): number {
-    return this.#socket.bufferedAmount;
+    return this.#socket.bufferedAmount + this.#readiness.waitingBytes;
   }
 
   listen(handlers: RemoteCommandClientHandlers): void {
@@ -68,7 +75,9 @@ export class WebSocketCommandClient implements RemoteCommandClient {
   }
 
   send(message: Buffer): void {
-    this.#socket.send(fromBinaryMessage(this.protocol, message), () => this.#handlers?.onDrain());
+    this.#readiness.whenReady(() => {
+      this.#socket.send(fromBinaryMessage(this.protocol, message), () => this.#handlers?.onDrain());
+    }, message.length);
   }
 
   pause(): void {
@@ -84,8 +93,13 @@ export class WebSocketCommandClient implements RemoteCommandClient {
     if (this.isPaused && this.isOpen) this.#socket.pong();
   }
 
+  handedOn(): Promise<void> {
+    return this.#readiness.nothingWaits();
+  }
+
   close(code: number, reason?: Buffer | string): void {
-    this.#socket.close(code, reason);
+    this.#closing = true;
+    this.#readiness.whenReady(() => this.#socket.close(code, reason));
   }
 
   #receive(data: Buffer): void {

@@ -125,6 +125,9 @@ export class SpdyCommandClient implements RemoteCommandClient {
     if (channel !== undefined) this.#streams.get(channel)?.write(message.subarray(1));
   }
 
+  /** It has made its streams before anything can be sent. */
+  async handedOn(): Promise<void> {}
+
   pause(): void {
     this.#paused = true;
     this.#flow();

@@ -52,12 +52,13 @@ export async function relayRejoin(tools: RelayTools, call: UpgradeCall, record: 
     }
     held.runs();
     const { link, hold } = meeting;
-    const client = new WebSocketCommandClient(acceptWebSocket(call, PROTOCOL));
+    const client = new WebSocketCommandClient({ socket: acceptWebSocket(call, PROTOCOL), clock: tools.clock });
     const dial = joinDialer(tools, call, upstream.protocol);
     const lingerSeconds = Math.ceil((call.served.exec?.lingerMs ?? 0) / 1000);
     const remote = { ...parseRemoteSession(call.target), command: [record.program] };
     const parts = { tools, call, api, remote, client, link, hold, held, dial, lingerSeconds, joins: true };
     await new SurvivingSession(parts).over;
+    await client.handedOn();
   } catch (error) {
     if (!clientGone.signal.aborted) failUpgrade(call, api, error);
   } finally {

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import t from 'tap';
-import { WebSocket, WebSocketServer } from 'ws';
+import { type ClientOptions, WebSocket, WebSocketServer } from 'ws';
 import { GATEWAY_PREFIX, openTestFrontDoor, type TestFrontDoor } from '../../support/front-door.js';
 import { pairsOf } from '../../support/raw-http.js';
 import { untilStalled } from '../../support/until-stalled.js';
@@ -238,8 +238,13 @@ function webSocketGateway(at: TestFrontDoor, onOpen: (socket: WebSocket, request
   });
 }
 
-function execClient(at: TestFrontDoor, protocols: string[] = ['v5.channel.k8s.io']): WebSocket {
+function execClient(
+  at: TestFrontDoor,
+  protocols: string[] = ['v5.channel.k8s.io'],
+  options: ClientOptions = {},
+): WebSocket {
   const client = new WebSocket(`wss://127.0.0.1:${at.port}${EXEC}`, protocols, {
+    ...options,
     ca: at.ca,
     headers: { authorization: 'Bearer local-prod' },
     perMessageDeflate: false,
@@ -339,6 +344,30 @@ t.test('the client’s close reaches upstream with its code', async (t) => {
   client.close(4001, 'enough');
   t.strictSame(await closed, [4001, 'enough']);
 });
+
+t.test(
+  'output and the end of a command that come with the 101: told to a client only once its streams are there',
+  async (t) => {
+    const at = await openTestFrontDoor();
+    t.teardown(() => at.close());
+    const output = Buffer.from('\u0001all of it');
+    const success = Buffer.from('\u0003{"metadata":{},"status":"Success"}');
+    webSocketGateway(at, (socket) => {
+      socket.send(output);
+      socket.send(success);
+      socket.close(1000);
+    });
+    const client = execClient(at, ['v5.channel.k8s.io'], { autoPong: false });
+    const heard: string[] = [];
+    client.on('message', (data) => heard.push(String(data)));
+    client.on('ping', () => heard.push('ping'));
+    await once(client, 'ping');
+    client.pong();
+    const [code] = (await once(client, 'close')) as [number];
+    t.equal(code, 1000);
+    t.same(heard, ['ping', String(output), String(success)]);
+  },
+);
 
 t.test('a client that does not read holds the command back', async (t) => {
   const at = await openTestFrontDoor();
