@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http';
 
-/** Eight full records of TLS: few calls, and what a slow client leaves in our memory is three of them at most. */
-const SLAB_BYTES = 128 * 1024;
+/** Sixteen full records of TLS: few calls, and what a slow client leaves in our memory is three of them at most. */
+const SLAB_BYTES = 256 * 1024;
 /** What is smaller than half a record gains nothing by waiting for more. */
 const AT_ONCE_BYTES = 8 * 1024;
 /** Kept for the next body; together 1 MiB. */
-const MAX_SPARE = 8;
+const MAX_SPARE = 4;
 
 const spare: Buffer[] = [];
 

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import { GatheredBody } from '../../../src/relays/gathered-body.js';
 
-const SLAB = 128 * 1024;
+const SLAB = 256 * 1024;
 
 interface Write {
   /** What was to be written, as it stood in memory when it was accepted. */
@@ -100,7 +100,7 @@ t.test('what comes while a write is under way, small or large, follows it in its
 
 t.test('a slow client stops the body when a slab is under way and another one waits', async (t) => {
   const { response, lend } = scene();
-  const piece = 'x'.repeat(64 * 1024);
+  const piece = 'x'.repeat(SLAB / 2);
   t.ok(lend(piece));
   t.ok(lend(piece), 'a slab is full, and on its way');
   t.equal(response.writes.length, 1);
