@@ -1,8 +1,8 @@
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.js';
 
-/** From a pong to the streams: the thread that makes them may have to wait for a processor. */
-const STREAMS_MS = 5;
+/** The loop that reads waits after each of its answers, so that what makes the streams beside it goes on meanwhile. */
+const QUESTIONS = 2;
 /** A client that answers no ping in this time never will. */
 const PONG_DEADLINE_MS = 500;
 /** Who has been silent for so long since the 101 has its streams. */
@@ -12,7 +12,7 @@ const READY_AFTER_MS = 1000;
  * client-go, at least up to 1.33, begins to read the connection before it has made the streams, and throws away what it
  * reads for one that is not there ("Unknown stream id 1, discarding message"): with output that comes together with the 101 some
  * three execs in a thousand lose the beginning of it. So what is for the client waits until the client has said something,
- * or has answered a ping, which it does in the loop that reads, and has had a moment more.
+ * or has answered pings, which it does in the loop that reads.
  */
 export class ClientReadiness {
   readonly #socket: WebSocket;
@@ -20,6 +20,7 @@ export class ClientReadiness {
   readonly #acceptedAt: number;
   #waiting: (() => void)[] | undefined = [];
   #waitingBytes = 0;
+  #unanswered = QUESTIONS;
   #cancelTimer = (): void => {};
   readonly #over: Promise<void>;
   #resolveOver = (): void => {};
@@ -60,13 +61,14 @@ export class ClientReadiness {
 
   #ask(): void {
     this.#cancelTimer = this.#clock.after(PONG_DEADLINE_MS, this.#onReady);
-    this.#socket.once('pong', this.#onPong);
+    this.#socket.on('pong', this.#onPong);
     this.#socket.ping();
   }
 
   readonly #onPong = (): void => {
-    this.#cancelTimer();
-    this.#cancelTimer = this.#clock.after(STREAMS_MS, this.#onReady);
+    this.#unanswered--;
+    if (this.#unanswered > 0) this.#socket.ping();
+    else this.#onReady();
   };
 
   readonly #onReady = (): void => {
