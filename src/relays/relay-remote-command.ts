@@ -74,18 +74,12 @@ async function relay(tools: RelayTools, call: UpgradeCall, kind: Kind): Promise<
   const clientGone = new AbortController();
   const onClose = (): void => clientGone.abort(new Error('the client is gone'));
   call.socket.once('close', onClose);
-  let handedOn = async (): Promise<void> => {};
-  const accept: Kind['accept'] = async (upstreamProtocol) => {
-    const client = await kind.accept(upstreamProtocol);
-    if (client !== undefined) handedOn = () => client.handedOn();
-    return client;
-  };
   try {
     const signal = AbortSignal.any([call.signal, clientGone.signal]);
     const { served, target, session } = call;
     const upstreamCall = { served, target, headers: call.request.rawHeaders, session };
     const ask = async (): Promise<{ kind: 'carried' } | RefusedAnswer | Extract<Dialled, { kind: 'open' }>> => {
-      const surviving = await relaySurvivingExec(tools, { call, api, signal, accept });
+      const surviving = await relaySurvivingExec(tools, { call, api, signal, accept: kind.accept });
       if (surviving.kind === 'carried') return { kind: 'carried' };
       if (surviving.kind === 'refused') return refusedAnswer(surviving.response);
       const dialled = await dialInTurn(
@@ -102,11 +96,10 @@ async function relay(tools: RelayTools, call: UpgradeCall, kind: Kind): Promise<
     }
     const redial = (offered: readonly string[], over: AbortSignal): Promise<Dialled> =>
       dialRemoteCommand(tools, { ...upstreamCall, resuming: true }, offered, over);
-    await carry(tools, call, { api, upstream: dialled.upstream, accept, redial });
+    await carry(tools, call, { api, upstream: dialled.upstream, accept: kind.accept, redial });
   } catch (error) {
     if (!clientGone.signal.aborted) failUpgrade(call, api, error);
   } finally {
-    await handedOn();
     call.socket.off('close', onClose);
   }
 }

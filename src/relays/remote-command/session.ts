@@ -86,7 +86,7 @@ export class RemoteCommandSession {
   /** Aborts when nobody waits for another upstream any more. */
   readonly #leave = new AbortController();
   readonly #startedAt: number;
-  #resolve: () => void = () => {};
+  #resolve: (lastWords: Promise<void>) => void = () => {};
   #upstream: WebSocket | undefined;
   /** Of the present upstream, or of the last one; it may be another than the client's. */
   #protocol: RemoteProtocol;
@@ -486,7 +486,7 @@ export class RemoteCommandSession {
     const bytes = { bytesUp: this.#bytesUp, bytesDown: this.#bytesDown };
     const told = { kind: api.kind, protocol: client.protocol.name, reason, ms, resumes: this.#resumes, ...bytes };
     call.log.info(told, 'stream ended');
-    this.#resolve();
+    this.#resolve(client.handedOn());
   }
 
   #plan(): CutPlan {

@@ -58,7 +58,6 @@ export async function relayRejoin(tools: RelayTools, call: UpgradeCall, record: 
     const remote = { ...parseRemoteSession(call.target), command: [record.program] };
     const parts = { tools, call, api, remote, client, link, hold, held, dial, lingerSeconds, joins: true };
     await new SurvivingSession(parts).over;
-    await client.handedOn();
   } catch (error) {
     if (!clientGone.signal.aborted) failUpgrade(call, api, error);
   } finally {

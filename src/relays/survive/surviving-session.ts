@@ -67,7 +67,7 @@ export class SurvivingSession {
   readonly #pulse: Pulse;
   readonly #leave = new AbortController();
   readonly #startedAt: number;
-  #resolve: () => void = () => {};
+  #resolve: (lastWords: Promise<void>) => void = () => {};
   #link: HolderLink | undefined;
   #openedAt: number;
   #gap: Gap | undefined;
@@ -473,7 +473,7 @@ export class SurvivingSession {
     const ms = Math.round(tools.clock.monotonic() - this.#startedAt);
     const counts = { resumes: this.#resumes, bytesUp: this.#bytesUp, bytesDown: this.#bytesDown };
     call.log.info({ kind: api.kind, protocol: client.protocol.name, ms, ...counts }, 'held session ended');
-    this.#resolve();
+    this.#resolve(client.handedOn());
   }
 }
 
