@@ -9,10 +9,11 @@ const COLON = 0x3a;
 
 /**
  * What a typed object begins with, in the order of the fields in meta.v1.ObjectMeta (captures/real-1.36/watch-pods-json.bin):
- * a fifth of the time of a scan. Objects of a CustomResourceDefinition have their keys in the alphabet's order.
+ * an eighth of the time of a scan. Objects of a CustomResourceDefinition have their keys in the alphabet's order.
  */
 const USUAL_BEGINNING =
   /^\{"type":"([A-Z]+)","object":\{(?:"(?:kind|apiVersion)":"[\x20-\x21\x23-\x5b\x5d-\x7e]*",)*"metadata":\{(?:"(?:name|generateName|namespace|selfLink|uid)":"[\x20-\x21\x23-\x5b\x5d-\x7e]*",)*"resourceVersion":"([\x20-\x21\x23-\x5b\x5d-\x7e]*)"/;
+/** Two names of 253 characters, a namespace of 63, a uid of 36, and what stands around them. */
 const USUAL_BYTES = 768;
 
 export interface JsonEventFacts {

@@ -45,7 +45,7 @@ export class ClientReadiness {
     if (this.#waiting !== undefined && this.#waiting.length > 0) await this.#over;
   }
 
-  /** Does it at once, or when the client is ready, in the order of the calls; never for a client that has left. */
+  /** Does it at once, or when the client is ready, in the order of the calls. What waits for a client that leaves is dropped. */
   whenReady(act: () => void, bytes = 0): void {
     const waiting = this.#waiting;
     if (waiting === undefined) {

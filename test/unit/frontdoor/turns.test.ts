@@ -60,6 +60,7 @@ t.test('for a client that has left nothing begins', async (t) => {
   Object.assign(socket, { closed: true });
   take(turns, answer(socket), begun);
   t.strictSame(begun, [a]);
+  t.notOk(turns.isSending);
 });
 
 t.test('an answer that is whole is sent until its client has read it, whoever waits behind it', async (t) => {
