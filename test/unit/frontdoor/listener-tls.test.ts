@@ -116,7 +116,8 @@ t.test(
     const listener = await endpoint(t, new ServerTls(await certificate()));
     const kernelsLimit = Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8'));
     const count = Math.min(1000, kernelsLimit);
-    const sockets = Array.from({ length: count }, () => connectPlain(listener.port, '127.0.0.1'));
+    const way = { port: listener.port, host: '127.0.0.1', localAddress: CLIENTS.address };
+    const sockets = Array.from({ length: count }, () => connectPlain(way));
     // Node connects in the ticks that these have asked for, and takes nothing from the listener before the next turn.
     await new Promise<void>((resolve) => process.nextTick(resolve));
     t.equal(established(listener.port), count);
@@ -124,13 +125,18 @@ t.test(
   },
 );
 
-/** Connections to the port, whether they have been taken or wait for it. */
+/** Nobody else on this machine connects from there. */
+const CLIENTS = { address: '127.0.77.1', inProc: '014D007F' };
+
+/** Their connections to the port, whether they have been taken or wait for it. */
 function established(port: number): number {
   const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   const rows = readFileSync('/proc/net/tcp', 'utf8')
     .split('\n')
     .map((row) => row.trim().split(/\s+/));
-  return rows.filter(([, address, , state]) => address === local && state === '01').length;
+  return rows.filter(
+    ([, address, remote, state]) => address === local && remote?.startsWith(CLIENTS.inProc) && state === '01',
+  ).length;
 }
 
 t.test('a client that half closes an upgraded connection has closed it', async (t) => {
