@@ -1,7 +1,8 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import t, { type Test } from 'tap';
 import { FakeClock } from '../support/fake-clock.js';
 import {
+  type PodConnection,
   type PodEnd,
   PortForwardScene,
   type SpdyClientEnd,
@@ -277,6 +278,48 @@ story('the daemon stops: sessions end with the reason', async (t, { scene, clien
   await Promise.all([client.closed, pod.closed]);
   t.match(scene.at.sessions.ended()[0]?.reason, 'the daemon is stopping');
 });
+
+for (const [how, words, ends] of [
+  ['with words', 'error forwarding port 81 to pod box: connection refused', 1000],
+  ['without a word', '', 1011],
+] as const) {
+  t.test(`numbered channels: one port is reset by the pod ${how}, the other goes on`, async (t) => {
+    const scene = await PortForwardScene.open();
+    t.teardown(() => scene.at.close());
+    const client = scene.dialWebSocket({ 'Sec-WebSocket-Protocol': 'v4.channel.k8s.io' }, '?ports=80&ports=81');
+    const told = ['', '', '', ''];
+    const news = new EventEmitter();
+    client.on('message', (message: Buffer) => {
+      told[message[0] ?? 0] += message.subarray(1).toString('latin1');
+      news.emit('told');
+    });
+    const hears = async (channel: number, text: string): Promise<void> => {
+      while (told[channel]?.endsWith(text) !== true) await once(news, 'told');
+    };
+    const closed = once(client, 'close');
+    const pod = await scene.podEnd();
+    const byPort = new Map<string, PodConnection>();
+    for (const connection of [await pod.connection(), await pod.connection()]) byPort.set(connection.port, connection);
+    const [kept, refused] = [byPort.get('80'), byPort.get('81')];
+    if (kept === undefined || refused === undefined) return t.fail('both ports are connected');
+    // As a kubelet of 1.36 does where its runtime leaves the stream open.
+    refused.error.say(words);
+    refused.data.stream.reset(5);
+    refused.error.stream.reset(5);
+    await hears(3, `Q\0${words}`);
+    client.send(Buffer.from('\0to one that has no more', 'latin1'));
+    client.send(Buffer.from('\x02to nobody', 'latin1'));
+    await kept.data.hears('to one that has no more');
+    kept.data.say('and back');
+    await hears(0, 'and back');
+    kept.data.stream.end();
+    kept.error.stream.end();
+    const [code, reason] = (await closed) as [number, Buffer];
+    t.equal(code, ends);
+    t.equal(reason.toString(), ends === 1000 ? '' : 'the pod has reset the connection to port 81');
+    t.strictSame(told, ['P\0and back', 'P\0', 'Q\0', `Q\0${words}`]);
+  });
+}
 
 t.test('numbered channels end with 1011 at a cut', async (t) => {
   const scene = await PortForwardScene.open();

@@ -36,8 +36,9 @@ export function withoutPorts(target: string): string {
 
 /**
  * A client of numbered channels: one connection a port, on channels 2i (data) and 2i+1 (error), each opened by the port
- * in two bytes, little endian. Resolves when its session has ended: by close 1000 when the pod's side of all has ended;
- * by 1011 when one was cut, for the form has no other way to tell that a connection is dead.
+ * in two bytes, little endian. Resolves when its session has ended: by close 1000 when the pod's side of all has ended; by
+ * 1011 as soon as one was cut, for the form has no other way to tell that a connection is dead, and at the end of all where
+ * the pod has reset one without a word on its error channel.
  */
 export function serveChannelFront(
   options: FrontOptions,
@@ -47,6 +48,7 @@ export function serveChannelFront(
     const { lease, clock, log, signal } = options;
     const { socket, protocol, ports } = client;
     let open = 2 * ports.length;
+    const resetByPod = new Set<Channel>();
     let full = false;
     let ending: string | undefined;
     const paused = new Set<Channel>();
@@ -71,34 +73,46 @@ export function serveChannelFront(
       full ||= socket.bufferedAmount > HIGH_WATER_BYTES;
       return !full;
     };
-    const channels = ports.flatMap((_port, index) => {
-      const make = (number: number, hooks: Pick<ChannelHooks, 'onEnd' | 'onReset'>): Channel => {
-        const channel: Channel = new Channel({
-          ...hooks,
-          send: (payload) => send(number, payload),
-          onPaused(isPaused) {
-            if (isPaused) paused.add(channel);
-            else paused.delete(channel);
-            if (paused.size > 0) socket.pause();
-            else socket.resume();
-          },
-        });
-        return channel;
-      };
-      // A kubelet ends the data stream before it says on the error stream why.
-      const ended = (): void => {
-        if (--open === 0) close(1000, 'the pod has ended its side');
-      };
-      const data: Channel = make(2 * index, {
+    const makeChannel = (number: number, hooks: Pick<ChannelHooks, 'onEnd' | 'onReset'>): Channel => {
+      const channel: Channel = new Channel({
+        ...hooks,
+        send: (payload) => send(number, payload),
+        onPaused(isPaused) {
+          if (isPaused) paused.add(channel);
+          else paused.delete(channel);
+          if (paused.size > 0) socket.pause();
+          else socket.resume();
+        },
+      });
+      return channel;
+    };
+    // A kubelet ends the data stream before it says on the error stream why, or resets it after that, as its runtime has it.
+    const channelEnded = (): void => {
+      if (--open > 0) return;
+      const untold = pairs.filter(({ data, error }) => resetByPod.has(data) && !error.hasWritten);
+      if (untold.length === 0) close(1000, 'the pod has ended its side');
+      else close(1011, `the pod has reset the connection to port ${untold.map(({ port }) => port).join(', ')}`);
+    };
+    const pairs = ports.map((port, index) => {
+      const data: Channel = makeChannel(2 * index, {
         onEnd: () => {
           // The form has no half-close: without ours the pod would wait for the client's.
           data.finish();
-          ended();
+          channelEnded();
         },
-        onReset: () => close(1011, 'the connection to the pod was cut by Connect gateway or reset by the pod'),
+        onReset: (status) => {
+          if (status === undefined) {
+            close(1011, 'the connection to the pod was cut by Connect gateway');
+            return;
+          }
+          // The other ports have nothing to do with it.
+          resetByPod.add(data);
+          channelEnded();
+        },
       });
-      return [data, make(2 * index + 1, { onEnd: ended, onReset: ended })];
+      return { port, data, error: makeChannel(2 * index + 1, { onEnd: channelEnded, onReset: channelEnded }) };
     });
+    const channels = pairs.flatMap(({ data, error }) => [data, error]);
 
     socket.on('error', () => {});
     socket.on('message', (raw: RawData) => {
@@ -117,13 +131,11 @@ export function serveChannelFront(
       for (const channel of channels) channel.gone();
       resolve({ reason: ending ?? 'client closed', connections: ports.length });
     });
-    for (const [index, port] of ports.entries()) {
+    for (const [index, { port, data, error }] of pairs.entries()) {
       const opening = Buffer.alloc(2);
       opening.writeUInt16LE(port);
       send(2 * index, opening);
       send(2 * index + 1, opening);
-      const [data, error] = [channels[2 * index], channels[2 * index + 1]];
-      if (data === undefined || error === undefined) continue;
       new ForwardedConnection({ local: { data, error }, port, lease, clock, log, onOver: () => {} });
     }
     if (signal.aborted) onAbort();
@@ -134,7 +146,8 @@ interface ChannelHooks {
   send(payload: Uint8Array): boolean;
   onPaused(paused: boolean): void;
   onEnd(): void;
-  onReset(): void;
+  /** `status`: the pod's side has reset it; undefined: it was cut. */
+  onReset(status: number | undefined): void;
 }
 
 /** One channel as a stream. */
@@ -143,6 +156,7 @@ class Channel implements ForwardStream {
   readonly #waiting: Buffer[] = [];
   #handlers: SpdyStreamHandlers | undefined;
   #blocked = false;
+  #hasWritten = false;
   #ended = false;
   #dead = false;
 
@@ -154,12 +168,18 @@ class Channel implements ForwardStream {
     return this.#dead;
   }
 
+  get hasWritten(): boolean {
+    return this.#hasWritten;
+  }
+
   consume(handlers: SpdyStreamHandlers): void {
     this.#handlers = handlers;
   }
 
   write(payload: Uint8Array): boolean {
-    return this.#dead || this.#ended || this.#hooks.send(payload);
+    if (this.#dead || this.#ended) return true;
+    this.#hasWritten = true;
+    return this.#hooks.send(payload);
   }
 
   end(): void {
@@ -168,11 +188,11 @@ class Channel implements ForwardStream {
     this.#hooks.onEnd();
   }
 
-  reset(): void {
+  reset(status?: number): void {
     if (this.#dead) return;
     this.#dead = true;
     this.#unblock();
-    if (!this.#ended) this.#hooks.onReset();
+    if (!this.#ended) this.#hooks.onReset(status);
   }
 
   resume(): void {
