@@ -3,6 +3,7 @@ import type { Clock } from '../../base/clock.js';
 import type { RemoteProtocol } from '../../kubernetes/remote-command.js';
 import { chooseRemoteProtocol, fromBinaryMessage, toBinaryMessage } from '../../kubernetes/remote-command.js';
 import { ClientReadiness } from './client-readiness.js';
+import { RecordSender } from './record-sender.js';
 
 export interface RemoteCommandClientHandlers {
   /** A channel byte and its payload, in whatever form they came. */
@@ -42,12 +43,14 @@ export class WebSocketCommandClient implements RemoteCommandClient {
   readonly protocol: RemoteProtocol;
   readonly #socket: WebSocket;
   readonly #readiness: ClientReadiness;
+  readonly #sender: RecordSender;
   #handlers: RemoteCommandClientHandlers | undefined;
   #closing = false;
 
   constructor({ socket, clock }: { socket: WebSocket; clock: Clock }) {
     this.#socket = socket;
     this.#readiness = new ClientReadiness({ socket, clock });
+    this.#sender = new RecordSender(socket);
     this.protocol = protocolOf(socket.protocol);
   }
 
@@ -76,7 +79,7 @@ export class WebSocketCommandClient implements RemoteCommandClient {
 
   send(message: Buffer): void {
     this.#readiness.whenReady(() => {
-      this.#socket.send(fromBinaryMessage(this.protocol, message), () => this.#handlers?.onDrain());
+      this.#sender.send(fromBinaryMessage(this.protocol, message), () => this.#handlers?.onDrain());
     }, message.length);
   }
 
@@ -93,13 +96,14 @@ export class WebSocketCommandClient implements RemoteCommandClient {
     if (this.isPaused && this.isOpen) this.#socket.pong();
   }
 
-  handedOn(): Promise<void> {
-    return this.#readiness.nothingWaits();
+  async handedOn(): Promise<void> {
+    await this.#readiness.nothingWaits();
+    await this.#sender.idle();
   }
 
   close(code: number, reason?: Buffer | string): void {
     this.#closing = true;
-    this.#readiness.whenReady(() => this.#socket.close(code, reason));
+    this.#readiness.whenReady(() => this.#sender.close(code, reason));
   }
 
   #receive(data: Buffer): void {
